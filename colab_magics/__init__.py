@@ -1,0 +1,87 @@
+"""Bring Dropbox folders, private packages and a layout to a fresh Colab, Kaggle or server runtime.
+
+``%load_ext colab_magics`` in a notebook, ``colab-magics`` in a shell, `colab_magics.core` in Python.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from colab_magics.errors import (
+    ArchiveError,
+    ColabMagicsError,
+    InstallError,
+    LayoutError,
+    LinkError,
+    PlanError,
+    StepError,
+    TokenError,
+    TransferError,
+)
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = [
+    "ArchiveError",
+    "ColabMagicsError",
+    "InstallError",
+    "LayoutError",
+    "LinkError",
+    "PlanError",
+    "StepError",
+    "TokenError",
+    "TransferError",
+    "__version__",
+    "load_ipython_extension",
+    "secret",
+    "unload_ipython_extension",
+]
+
+__version__ = "0.1.0"
+
+
+def load_ipython_extension(ipython: InteractiveShell) -> None:
+    """Register the magics; this is what ``%load_ext colab_magics`` calls."""
+    from colab_magics import magics  # here: the command line and the core do without IPython
+
+    magics.load(ipython)
+
+
+def unload_ipython_extension(ipython: InteractiveShell) -> None:
+    """Remove the magics; this is what ``%unload_ext colab_magics`` calls."""
+    from colab_magics import magics
+
+    magics.unload(ipython)
+
+
+def secret(name: str) -> str:
+    """Return a secret's value, for a user's own code; it is masked from then on.
+
+    Parameters
+    ----------
+    name : str
+        Its name. Looked for in the token file, the environment, Colab's or Kaggle's secrets, and asked for at a
+        hidden prompt, in this order.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    TokenError
+        When it is nowhere; lists the places that were looked at.
+
+    Examples
+    --------
+    >>> import colab_magics
+    >>> key = colab_magics.secret("WANDB_API_KEY")  # doctest: +SKIP
+    """
+    from colab_magics.core import secrets
+    from colab_magics.core.settings import Settings
+
+    face = sys.modules.get("colab_magics.magics")
+    settings = face.loaded_settings() if face else Settings.load()
+    return secrets.named(name, settings).reveal()

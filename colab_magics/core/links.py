@@ -1,0 +1,231 @@
+"""Share link -> what to fetch. Pure: nothing here touches the network or the disk.
+
+Forms of a Dropbox share link as Dropbox's help pages ("force a download", "view shared links") and working
+download programs know them: ``/s/`` and ``/scl/fi/`` are files, ``/sh/`` and ``/scl/fo/`` folders, ``/l/`` and
+``db.tt`` redirect to one of those. ``rlkey`` grants access, ``dl=1`` asks for the content instead of a page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlunsplit
+
+from colab_magics import masking
+from colab_magics.errors import LinkError, TokenError
+
+__all__ = ["DROPBOX", "Kind", "Link", "fetch_address", "is_loopback", "parse", "rewrite"]
+
+#: Where Dropbox's share links live.
+DROPBOX = "https://www.dropbox.com"
+
+Kind = Literal["file", "folder", "redirector", "url"]
+
+_WWW = {"dropbox.com", "www.dropbox.com", "m.dropbox.com"}
+_CONTENT = {"dl.dropbox.com", "dl.dropboxusercontent.com"}
+_SHORT = {"db.tt", "www.db.tt"}
+
+_COPY = "open it on dropbox.com, choose Share > Copy link, and use that link"
+_REFUSED: tuple[tuple[str, str], ...] = (
+    ("/t/", f"a Dropbox Transfer, which only a browser can download; put the files in a folder: {_COPY}"),
+    ("/transfer/", f"a Dropbox Transfer, which only a browser can download; put the files in a folder: {_COPY}"),
+    ("/request/", f"a file request, which only takes uploads; for the folder behind it: {_COPY}"),
+    ("/home", f"a page of your own account, which only you can open; {_COPY}"),
+    ("/work", f"a page of your own account, which only you can open; {_COPY}"),
+    ("/personal", f"a page of your own account, which only you can open; {_COPY}"),
+    ("/preview", f"a page of your own account, which only you can open; {_COPY}"),
+    ("/doc/", f"a Paper document, which has no file to download; export it to a file, then: {_COPY}"),
+    ("/paper/", f"a Paper document, which has no file to download; export it to a file, then: {_COPY}"),
+    ("/sc/", f"an album or showcase, which has no folder to download; for the folder: {_COPY}"),
+    ("/cd/", f"a temporary download address, which stops working within hours; {_COPY}"),
+    ("/zip_download_get/", f"a temporary download address, which stops working within hours; {_COPY}"),
+    ("/u/", f"a link into the Public folder, which Dropbox switched off in 2017; {_COPY}"),
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A share link, understood.
+
+    Attributes
+    ----------
+    url : str
+        The address to fetch, with ``dl=1`` and the access key. A secret: never shown, see `shown`.
+    kind : {'file', 'folder', 'redirector', 'url'}
+        What the link's form promises. ``'folder'`` may still turn out to be one file of a shared folder;
+        ``'url'`` is any address that is not Dropbox's.
+    name : str or None
+        The file's name where the link tells it.
+    secrets : tuple of str
+        The parts that grant access.
+    note : str or None
+        What a person should know about how the link was read.
+    """
+
+    url: str
+    kind: Kind
+    name: str | None = None
+    secrets: tuple[str, ...] = ()
+    note: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """A digest that names this link in a manifest without giving it away (32 hexadecimal digits)."""
+        return hashlib.sha256(self.url.encode()).hexdigest()[:32]
+
+    @property
+    def is_dropbox(self) -> bool:
+        """Whether the link is served by Dropbox (or by what stands in for it)."""
+        return self.kind != "url"
+
+    @property
+    def shown(self) -> str:
+        """The link as messages show it: recognisable, with everything that grants access masked."""
+        parts = urlsplit(self.url)
+        path = parts.path
+        for secret in self.secrets:
+            path = path.replace(secret, masking.MASK)
+        query = ""
+        if self.kind == "url":
+            query = masking.MASK if parts.query else ""
+        elif any(secret in parts.query for secret in self.secrets):
+            query = f"rlkey={masking.MASK}"
+        return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
+
+    def __repr__(self) -> str:
+        return f"Link({self.shown!r}, {self.kind!r})"
+
+
+def parse(link: str, *, dropbox_url: str = DROPBOX) -> Link:
+    """Understand a share link.
+
+    Parameters
+    ----------
+    link : str
+        A Dropbox share link in any of its forms, or any other ``http(s)`` address.
+    dropbox_url : str, optional
+        What Dropbox links are fetched from; a link on that host is read as a Dropbox link too.
+
+    Returns
+    -------
+    Link
+
+    Raises
+    ------
+    LinkError
+        When this is no address, or a Dropbox page that has nothing to download; says which link to make.
+    TokenError
+        When a user name or password stands in the address.
+    """
+    text = html.unescape(link.strip().strip("<>\"'"))
+    if re.match(r"^(www\.|m\.|dl\.)?(dropbox(usercontent)?\.com|db\.tt)/", text, re.IGNORECASE):
+        text = f"https://{text}"
+    try:
+        parts = urlsplit(text)
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        parts, host, port = SplitResult("", "", "", "", ""), "", None
+    if parts.scheme not in {"http", "https"} or not host:
+        raise LinkError(
+            f"{_brief(text)!r} is not a link; give the https:// address that Dropbox's Share > Copy link "
+            "makes, or secret:NAME"
+        )
+    if parts.username is not None or parts.password is not None:
+        raise TokenError(
+            f"the address on {host} holds a user name or password, which is now in this notebook: revoke it, "
+            "and give the link without it"
+        )
+    base = urlsplit(dropbox_url)
+    if host in _SHORT:
+        return Link(urlunsplit(("https", host, parts.path, "", "")), "redirector", secrets=_long(parts.path))
+    if host in _WWW | _CONTENT | {"paper.dropbox.com"} or (host, port) == (base.hostname, base.port):
+        return _dropbox(parts, host)
+    return Link(urlunsplit(parts._replace(fragment="")), "url", name=_last(parts.path))
+
+
+def rewrite(link: str) -> str:
+    """Return the address that downloads what `link` shares.
+
+    Rewriting twice changes nothing, the access key survives, and ``dl=1`` is there once.
+
+    Parameters
+    ----------
+    link : str
+        As for `parse`.
+
+    Returns
+    -------
+    str
+        The address to fetch; it grants access, so it must not be shown.
+    """
+    return parse(link).url
+
+
+def fetch_address(link: Link, dropbox_url: str = DROPBOX) -> str:
+    """Return the address to ask for `link`: its own, or the same path on what stands in for Dropbox."""
+    if not link.is_dropbox or dropbox_url.rstrip("/") == DROPBOX:
+        return link.url
+    base, parts = urlsplit(dropbox_url), urlsplit(link.url)
+    return urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + parts.path, parts.query, ""))
+
+
+def is_loopback(host: str | None) -> bool:
+    """Tell whether `host` can only be this machine."""
+    return host in {"localhost", "::1"} or re.match(r"^127(\.\d+){3}$", host or "") is not None
+
+
+def _dropbox(parts: SplitResult, host: str) -> Link:
+    path = re.sub(r"/{2,}", "/", parts.path).rstrip("/")
+    path = re.sub(r"^/e(?=/scl/)", "", path)
+    path = re.sub(r"^/(sh?)/dl(?=/)", r"/\1", path)
+    words = [word for word in path.split("/") if word]
+    query = dict(reversed(parse_qsl(parts.query, keep_blank_values=True)))
+    key = query.get("rlkey") or None
+
+    if host == "paper.dropbox.com":
+        raise _refusal("/paper/")
+    match words:
+        case ["l", _, *_]:
+            return Link(_address(path, key), "redirector", secrets=_long(path))
+        case ["s", ident, *rest]:
+            return Link(_address(path, key), "file", _last("/".join(rest)), _secrets(key, ident))
+        case ["scl", "fi", _, *rest]:
+            return Link(_address(path, key), "file", _last("/".join(rest)), _secrets(key))
+        case ["sh", _, access, *_] | ["scl", "fo", _, access, *_]:
+            preview = query.get("preview")
+            note = f"the link points at {preview!r} inside a folder: the whole folder is taken" if preview else None
+            secrets = _secrets(key, access if words[0] == "sh" else None)
+            return Link(_address(path, key), "folder", None, secrets, note)
+    for prefix, _ in _REFUSED:
+        if f"{path}/".startswith(prefix):
+            raise _refusal(prefix)
+    raise LinkError(f"{_brief(DROPBOX + path)!r} is not a Dropbox share link; {_COPY}")
+
+
+def _address(path: str, key: str | None) -> str:
+    query = (f"rlkey={quote(key, safe='')}&" if key else "") + "dl=1"
+    return f"{DROPBOX}{path}?{query}"
+
+
+def _refusal(prefix: str) -> LinkError:
+    return LinkError(f"this link is {dict(_REFUSED)[prefix]}")
+
+
+def _secrets(*values: str | None) -> tuple[str, ...]:
+    return tuple(value for value in values if value and len(value) >= 8)
+
+
+def _long(path: str) -> tuple[str, ...]:
+    return _secrets(*path.split("/"))
+
+
+def _last(path: str) -> str | None:
+    return unquote(path.rstrip("/").rpartition("/")[2]) or None
+
+
+def _brief(text: str) -> str:
+    text = text.partition("?")[0]
+    return text if len(text) <= 60 else f"{text[:57]}..."

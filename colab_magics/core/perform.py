@@ -1,0 +1,86 @@
+"""A verb and its arguments -> the call that it stands for: the one place where the faces meet the rooms."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from colab_magics.core import layout, packages, syncing
+from colab_magics.core.layout import LinkResult
+from colab_magics.core.progress import SILENT, Progress
+from colab_magics.core.results import InstallResult, SyncResult
+from colab_magics.core.settings import Settings
+
+__all__ = ["Result", "perform"]
+
+Result = SyncResult | InstallResult | LinkResult | Path
+
+
+def perform(
+    verb: str,
+    args: argparse.Namespace,
+    settings: Settings,
+    progress: Progress = SILENT,
+    *,
+    dry_run: bool = False,
+) -> Result:
+    """Do what a verb stands for.
+
+    Parameters
+    ----------
+    verb : {'dropbox_sync', 'private_pip', 'symlink', 'mount_drive'}
+        What to do.
+    args : argparse.Namespace
+        Its arguments, as `colab_magics.core.verbs.parser` reads them.
+    settings : Settings
+        The configuration.
+    progress : Progress, optional
+        Hears what is going on.
+    dry_run : bool, optional
+        Say what would happen and change nothing.
+
+    Returns
+    -------
+    SyncResult, InstallResult, LinkResult or Path
+    """
+    match verb:
+        case "dropbox_sync":
+            return syncing.sync(
+                args.link,
+                args.dest,
+                once=args.once,
+                mirror=args.mirror,
+                force=args.force,
+                include=args.include,
+                exclude=args.exclude,
+                unpack=args.unpack,
+                sha256=args.sha256,
+                password=args.password,
+                dry_run=dry_run,
+                settings=settings,
+                progress=progress,
+            )
+        case "private_pip":
+            if args.token_file:
+                settings = replace(settings, token_file=layout.expand(args.token_file, settings))
+            if args.installer:
+                settings = replace(settings, installer=args.installer)
+            return packages.install(
+                args.specs,
+                requirements=args.requirement,
+                editable=args.editable,
+                src=args.src,
+                upgrade=args.upgrade,
+                force=args.force,
+                no_deps=args.no_deps,
+                token=args.token,
+                dry_run=dry_run,
+                settings=settings,
+                progress=progress,
+            )
+        case "symlink":
+            return layout.symlink(args.source, args.link, force=args.force, dry_run=dry_run, settings=settings)
+        case "mount_drive":
+            return layout.mount_drive(args.mountpoint, dry_run=dry_run, settings=settings)
+    raise ValueError(f"{verb!r} is not a verb that is performed here")

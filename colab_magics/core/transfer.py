@@ -1,0 +1,341 @@
+"""Bytes over HTTP: redirects, retries, resuming.
+
+A retry starts from the share link, because the address behind it is temporary; that address grants access, so
+it is neither kept nor shown. Range and ETag follow RFC 9110 (sections 13 and 14).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
+
+import requests
+import urllib3
+
+from colab_magics import masking
+from colab_magics.core import links
+from colab_magics.core.answers import (
+    LONGEST_WAIT,
+    Answer,
+    RetryError,
+    answer_of,
+    next_hop,
+    page_refusal,
+    status_refusal,
+)
+from colab_magics.core.links import Link
+from colab_magics.core.progress import SILENT, Progress
+from colab_magics.core.secrets import Secret
+from colab_magics.errors import LinkError, TransferError
+
+__all__ = ["Client", "Received"]
+
+_TIMEOUT = (15.0, 60.0)  # seconds to connect, and between two pieces
+_TRIES = 5
+_HOPS = 15
+_PIECE = 1 << 18
+_PAGE = 1 << 16  # bytes of an error page that are read to understand it
+_REDIRECTS = {301, 302, 303, 307, 308}
+_UNCHANGED, _PARTIAL, _BEYOND = 304, 206, 416
+# Without dl=1 and for a browser's name Dropbox shows a page; this name gets the content, whatever its version.
+_HEADERS = {"User-Agent": "colab-magics", "Accept": "*/*", "Accept-Encoding": "identity"}
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Received:
+    """A whole content on disk.
+
+    Attributes
+    ----------
+    answer : Answer
+        What the server said of it.
+    size, crc, sha256 : int, int, str
+        Its length in bytes and its digests.
+    transferred : int
+        Bytes that came over the network, those of broken tries among them.
+    """
+
+    answer: Answer
+    size: int
+    crc: int
+    sha256: str
+    transferred: int
+
+
+class Client:
+    """Fetches what links share; one cookie jar for all of a sync.
+
+    Parameters
+    ----------
+    dropbox_url : str
+        What Dropbox links are fetched from.
+    password : Secret, optional
+        For a link that asks for one.
+    progress : Progress, optional
+        Hears of bytes and of retries.
+    """
+
+    def __init__(
+        self, dropbox_url: str = links.DROPBOX, *, password: Secret | None = None, progress: Progress = SILENT
+    ) -> None:
+        self._dropbox_url = dropbox_url
+        self._password = password
+        self._progress = progress
+        self._session = requests.Session()
+        self._session.headers.update(_HEADERS)
+        self._session.auth = _NoAuth()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def resolve(self, link: Link) -> Link:
+        """Follow a redirector to the share link it stands for; return any other link as it is.
+
+        Raises
+        ------
+        LinkError
+            When it leads to nothing that can be downloaded.
+        """
+        for _ in range(_HOPS):
+            for secret in link.secrets:
+                masking.register(secret)
+            if link.kind != "redirector":
+                return link
+            link = self._retrying(link, self._resolve_once)
+        raise LinkError(f"{link.shown} redirects in circles; use the full share link instead")
+
+    def ask(self, link: Link) -> Answer:
+        """Return what the server says of `link`, without the content."""
+        return self._retrying(link, self._ask)
+
+    def download(self, link: Link, into: Path, *, etag: str | None = None) -> Received | None:
+        """Write what `link` shares to a file.
+
+        Parameters
+        ----------
+        link : Link
+            What to fetch.
+        into : Path
+            The file to write.
+        etag : str, optional
+            The validator of the content that is there already.
+
+        Returns
+        -------
+        Received or None
+            None when the content still is what `etag` names.
+
+        Raises
+        ------
+        LinkError
+            When the link is gone, restricted, needs a password or is no download.
+        TransferError
+            When the bytes did not come.
+        OSError
+            When they could not be written.
+        """
+        part = _Part(into)
+        return self._retrying(link, lambda link: self._download(link, part, etag))
+
+    def _resolve_once(self, link: Link) -> Link:
+        address = links.fetch_address(link, self._dropbox_url)
+        with self._get(address) as response:
+            _raise(status_refusal(link, response.status_code, response.headers))
+            target = response.headers.get("Location")
+            if response.status_code not in _REDIRECTS or not target:
+                raise LinkError(f"{link.shown} leads nowhere; use the full share link instead")
+            return links.parse(next_hop(link, address, target), dropbox_url=self._dropbox_url)
+
+    def _ask(self, link: Link) -> Answer:
+        with self._open(link, {}) as (_, answer, _):
+            return answer
+
+    def _download(self, link: Link, part: _Part, etag: str | None) -> Received | None:
+        headers = {"If-None-Match": etag} if etag else part.headers()
+        with self._open(link, headers) as (response, answer, pieces):
+            if response.status_code == _UNCHANGED:
+                return None
+            with part.continued(response, answer) as file:
+                self._progress.begin(answer.name or link.name or "download", part.total)
+                try:
+                    self._progress.advance(part.size)
+                    for piece in pieces:
+                        part.take(file, piece)
+                        self._progress.advance(len(piece))
+                finally:
+                    self._progress.end()
+            if part.total is not None and part.size != part.total:
+                raise RetryError(f"the connection ended after {part.size} of {part.total} bytes")
+            return Received(answer, part.size, part.crc, part.sha256.hexdigest(), part.transferred)
+
+    @contextmanager
+    def _open(self, link: Link, headers: dict[str, str]) -> Iterator[tuple[requests.Response, Answer, Iterator[bytes]]]:
+        """Follow the link to its content; yield the response, what it says, and the content in pieces."""
+        with self._follow(link, headers) as response:
+            pieces = response.iter_content(_PIECE)
+            first = b"" if response.status_code == _UNCHANGED else next(pieces, b"")
+            if page_refusal(link, response.headers, first):
+                while len(first) < _PAGE and (piece := next(pieces, b"")):
+                    first += piece
+                _raise(page_refusal(link, response.headers, first))
+            yield response, answer_of(link, response.url, response.headers, first), chain([first], pieces)
+
+    def _follow(self, link: Link, headers: dict[str, str]) -> requests.Response:
+        address = links.fetch_address(link, self._dropbox_url)
+        authed = False
+        for _ in range(_HOPS):
+            response = self._get(address, headers)
+            target = response.headers.get("Location")
+            if link.is_dropbox and urlsplit(address).path.endswith("/sm/password"):
+                with response:
+                    if authed:
+                        raise LinkError(f"{link.shown} asks for its password again; check it in a browser")
+                    self._authenticate(link, response)
+                address, authed = links.fetch_address(link, self._dropbox_url), True
+            elif response.status_code in _REDIRECTS and target:
+                response.close()
+                address = next_hop(link, address, target)
+                for word in urlsplit(address).path.split("/") if link.is_dropbox else ():
+                    if len(word) >= 24:  # the temporary address grants access as the link does
+                        masking.register(word)
+            elif response.status_code == _BEYOND and "Range" in headers:
+                response.close()
+                headers = {}
+            else:
+                refusal = status_refusal(link, response.status_code, response.headers)
+                if refusal:
+                    response.close()
+                    raise refusal
+                return response
+        raise LinkError(f"{link.shown} redirects in circles; make a new link and use that")
+
+    def _get(self, address: str, headers: dict[str, str] | None = None) -> requests.Response:
+        return self._session.get(address, headers=headers, stream=True, allow_redirects=False, timeout=_TIMEOUT)
+
+    def _authenticate(self, link: Link, response: requests.Response) -> None:
+        """Answer Dropbox's password page in the way the page itself does: ``POST /sm/auth`` in the same cookie jar."""
+        if self._password is None:
+            raise LinkError(f"{link.shown} needs a password; store it as a secret and add --password secret:NAME")
+        found = parse_qs(urlsplit(response.url).query).get("content_id") or re.findall(
+            r"content_id[=\"':\s]+([\w.+=/%-]+)", response.text
+        )
+        parts = urlsplit(link.url)
+        form = {
+            "is_xhr": "true",
+            "t": self._session.cookies.get("t") or "",
+            "content_id": unquote(found[0]) if found else "",
+            "password": self._password.reveal(),
+            "url": f"{parts.path}?{parts.query}",
+        }
+        place = urljoin(response.url, "/sm/auth")
+        with self._session.post(place, data=form, allow_redirects=False, timeout=_TIMEOUT) as answer:
+            try:
+                authed = answer.json().get("status") == "authed"
+            except (ValueError, AttributeError):
+                authed = False
+        if not authed:
+            raise LinkError(
+                f"{link.shown} does not accept the password from {self._password.source}; check it in a browser"
+            )
+
+    def _retrying(self, link: Link, attempt: Callable[[Link], _T]) -> _T:
+        for number in range(1, _TRIES + 1):
+            try:
+                with self._patient(link):
+                    return attempt(link)
+            except RetryError as error:
+                pause = min(0.2 * 2**number, 10.0) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
+                pause = error.wait if error.wait is not None else pause
+                if number == _TRIES or pause > LONGEST_WAIT:
+                    again = (
+                        "check the network and run it again" if pause <= LONGEST_WAIT else f"try again in {pause:.0f} s"
+                    )
+                    raise error.final or TransferError(f"{link.shown} could not be fetched: {error}; {again}") from None
+                self._progress.say(f"{error}; trying again ({number} of {_TRIES - 1})")
+            time.sleep(pause)
+        raise AssertionError  # the last round returns or raises
+
+    @contextmanager
+    def _patient(self, link: Link) -> Iterator[None]:
+        """Turn what may pass into a retry, and keep addresses out of messages, since they grant access."""
+        host = urlsplit(links.fetch_address(link, self._dropbox_url)).netloc
+        try:
+            yield
+        except requests.exceptions.SSLError:
+            raise TransferError(f"{host} shows no valid certificate; check this machine's clock and proxy") from None
+        except requests.Timeout:
+            raise RetryError(f"{host} does not answer") from None
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, urllib3.exceptions.HTTPError):
+            raise RetryError(f"the connection to {host} failed") from None
+        except requests.RequestException as error:
+            raise TransferError(f"{link.shown} cannot be fetched ({type(error).__name__}); check it") from None
+
+
+class _Part:
+    """A content that arrives in one try or in several."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.total: int | None = None
+        self.transferred = 0
+        self._etag: str | None = None
+        self._restart()
+
+    def _restart(self) -> None:
+        self.size, self.crc, self.sha256 = 0, 0, hashlib.sha256()
+
+    def headers(self) -> dict[str, str]:
+        """Ask for the rest only when the server named what the beginning belongs to."""
+        if not self.size or not self._etag:
+            return {}
+        return {"Range": f"bytes={self.size}-", "If-Range": self._etag}
+
+    @contextmanager
+    def continued(self, response: requests.Response, answer: Answer) -> Iterator[BinaryIO]:
+        """Open the file at the place where this response goes on: the end of what is there, or the start."""
+        match = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        fits = (
+            match and int(match[1]) == self.size and self.total in {None, int(match[2])} and answer.etag == self._etag
+        )
+        if response.status_code == _PARTIAL and not fits:
+            self._etag = None  # the next try starts over
+            raise RetryError("the content changed between two tries")
+        if response.status_code == _PARTIAL and match:
+            self.total = int(match[2])
+        else:
+            self._restart()
+            self.total, self._etag = answer.size, answer.etag
+        with self.path.open("ab" if self.size else "wb") as file:
+            yield file
+
+    def take(self, file: BinaryIO, piece: bytes) -> None:
+        file.write(piece)
+        self.size += len(piece)
+        self.transferred += len(piece)
+        self.crc = zlib.crc32(piece, self.crc)
+        self.sha256.update(piece)
+
+
+class _NoAuth(requests.auth.AuthBase):
+    # With an auth of its own a session looks for none in ~/.netrc, and so carries none anywhere.
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+def _raise(error: Exception | None) -> None:
+    if error:
+        raise error

@@ -1,0 +1,207 @@
+"""The IPython face: parse what was typed, call the core, show the result."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import StdinNotImplementedError, UsageError
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
+from traitlets import Bool, Enum, Int, Unicode, observe
+
+from colab_magics import core, masking
+from colab_magics.core.settings import INSTALLERS, Settings
+from colab_magics.core.verbs import parser
+from colab_magics.display import Lines, Steps
+from colab_magics.errors import PlanError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["ColabMagics", "load", "unload"]
+
+_loaded: ColabMagics | None = None
+_LEFT_OVER = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
+_HELP = {
+    verb: parser(verb, f"%{verb}").format_help() for verb in ("dropbox_sync", "private_pip", "mount_drive", "symlink")
+}
+_HELP["bootstrap"] = parser("bootstrap", "%%bootstrap").format_help()
+
+
+def _documented(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a magic the help of its verb as its docstring, which is what ``magic?`` shows."""
+    method.__doc__ = _HELP[method.__name__]
+    return method
+
+
+@magics_class
+class ColabMagics(Magics):
+    """The magics and their configuration; None means that a trait is not set, and the environment decides."""
+
+    token_file = Unicode(None, allow_none=True, help="The JSON file that tokens and secrets are read from.").tag(
+        config=True
+    )
+    drive_root = Unicode(None, allow_none=True, help="The folder that drive: paths are under.").tag(config=True)
+    jobs = Int(None, allow_none=True, help="How many things may run side by side.").tag(config=True)
+    quiet = Bool(None, allow_none=True, help="Print nothing but errors.").tag(config=True)
+    mask = Bool(None, allow_none=True, help="Mask secrets in everything that the kernel sends.").tag(config=True)
+    installer = Enum(INSTALLERS, None, allow_none=True, help="What installs packages.").tag(config=True)
+    env = Unicode(None, allow_none=True, help="Overrides the detected environment.").tag(config=True)
+    dropbox_url = Unicode(None, allow_none=True, help="What Dropbox links are fetched from.").tag(config=True)
+
+    @line_magic
+    @_documented
+    def dropbox_sync(self, line: str) -> Any:  # noqa: D102 - its docstring is the help page, put in above
+        return self._perform("dropbox_sync", line)
+
+    @line_magic
+    @_documented
+    def private_pip(self, line: str) -> Any:  # noqa: D102 - as above
+        return self._perform("private_pip", line)
+
+    @line_magic
+    @_documented
+    def mount_drive(self, line: str) -> Any:  # noqa: D102 - as above
+        return self._perform("mount_drive", line)
+
+    @line_magic
+    @_documented
+    def symlink(self, line: str) -> Any:  # noqa: D102 - as above
+        return self._perform("symlink", line)
+
+    @cell_magic
+    @_documented
+    def bootstrap(self, line: str, cell: str) -> Any:  # noqa: D102 - as above
+        args = self._read("bootstrap", line)
+        if args is None:
+            return None
+        if not cell.strip():
+            raise UsageError("the block has no steps; %%bootstrap? shows what they look like")
+        settings = self.settings()
+        lines = self._lines(args)
+        plan = core.read_plan(cell, {**os.environ, **self._running.user_ns}, dropbox_url=settings.dropbox_url)
+        if args.save:
+            core.expand(args.save, settings).write_text(cell, "utf-8")
+        result = core.bootstrap(plan, dry_run=args.dry_run, settings=settings, progress=lines, report=Steps(lines))
+        return self._shown(result, lines)
+
+    def settings(self) -> Settings:
+        """Return the configuration of a call: the traits that are set, then the environment, then the defaults."""
+        given = {name: getattr(self, name) for name in Settings.__dataclass_fields__ if name != "ask"}
+        return Settings.load(ask=self._asker(), **given)
+
+    @property
+    def _running(self) -> Any:
+        return self.shell
+
+    def _perform(self, verb: str, line: str) -> Any:
+        from colab_magics.core.perform import perform  # here: it loads what loading the extension must not wait for
+
+        args = self._read(verb, line)
+        if args is None:
+            return None
+        lines = self._lines(args)
+        result = perform(verb, args, self.settings(), lines, dry_run=args.dry_run)
+        if isinstance(result, core.SyncResult) and (args.dry_run or result.backed_up):
+            for change in result.changes():
+                lines.say(change)
+        return self._shown(result, lines)
+
+    def _read(self, verb: str, line: str) -> argparse.Namespace | None:
+        """Parse a magic's line; show the help and return None when that is what was asked for."""
+        try:
+            words = [self._filled(word) for word in shlex.split(line)]
+            if {"-h", "--help"} & set(words):
+                sys.stdout.write(_HELP[verb])
+                return None
+            return parser(verb, f"%{verb}").read(words)
+        except (PlanError, ValueError) as error:
+            percent = "%%" if verb == "bootstrap" else "%"
+            # UsageError itself: IPython shows a subclass with its whole stack.
+            raise UsageError(f"{error} (see {percent}{verb}?)") from None
+
+    def _filled(self, word: str) -> str:
+        """Put in what IPython left over: it passes a name that it does not know through unchanged."""
+
+        def value(match: re.Match[str]) -> str:
+            found = os.environ.get(match[1])
+            if found is None:
+                raise UsageError(f"{match[1]} is not defined, neither in the notebook nor in the environment")
+            return found
+
+        return _LEFT_OVER.sub(value, word)
+
+    def _lines(self, args: argparse.Namespace) -> Lines:
+        live = hasattr(self.shell, "kernel") or sys.stdout.isatty()
+        return Lines(live=live, quiet=args.quiet or self.settings().quiet)
+
+    def _asker(self) -> Callable[[str], str] | None:
+        if not hasattr(self.shell, "kernel") and not (sys.stdin and sys.stdin.isatty()):
+            return None
+
+        def ask(prompt: str) -> str:
+            with contextlib.suppress(StdinNotImplementedError, EOFError):
+                return getpass.getpass(prompt)
+            return ""
+
+        return ask
+
+    def _shown(self, result: Any, lines: Lines) -> Any:
+        """Print a result's line, and keep IPython from showing it once more as the value of this cell."""
+        lines.end()
+        lines.say(str(result) if isinstance(result, Path) else repr(result))
+        events, formatter = self._running.events, self._running.display_formatter.ipython_display_formatter
+        formatter.singleton_printers[id(result)] = _nothing
+
+        def forget(*_: object) -> None:
+            formatter.singleton_printers.pop(id(result), None)
+            with contextlib.suppress(ValueError):
+                events.unregister("post_run_cell", forget)
+
+        events.register("post_run_cell", forget)
+        return result
+
+    @observe("mask")
+    def _mask_changed(self, _change: object) -> None:
+        if self.shell is not None:
+            (masking.arm if self.settings().mask else masking.disarm)(self.shell)
+
+
+def loaded_settings() -> Settings:
+    """Return the configuration of the loaded extension, or of the environment when none is loaded."""
+    return _loaded.settings() if _loaded is not None else Settings.load()
+
+
+def _nothing(_result: object) -> None:
+    """Show nothing."""
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics and arm the mask."""
+    global _loaded
+    _loaded = magics = ColabMagics(shell=shell)
+    shell.register_magics(magics)
+    if magics.settings().mask:
+        masking.arm(shell)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take back what `load` did."""
+    global _loaded
+    _loaded = None
+    masking.disarm(shell)
+    for magics in [known for known in shell.configurables if isinstance(known, ColabMagics)]:
+        shell.configurables.remove(magics)
+        for kind, names in dict(magics.magics).items():  # type: ignore[attr-defined]  # set by @magics_class
+            for name in names:
+                shell.magics_manager.magics[kind].pop(name, None)
+    shell.magics_manager.registry.pop(ColabMagics.__name__, None)

@@ -1,0 +1,78 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from colab_magics import sandbox
+from colab_magics.core import Settings
+
+
+@pytest.fixture(autouse=True)
+def clean_room(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has an empty working folder, a home and caches of its own, and no token from outside."""
+    for name in list(os.environ):
+        if name.startswith("COLAB_MAGICS_") or name in {"GITHUB_TOKEN", "GH_TOKEN", "GITLAB_TOKEN"}:
+            monkeypatch.delenv(name)
+    home, work = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("work")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    monkeypatch.setenv("IPYTHONDIR", str(home / ".ipython"))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.chdir(work)
+
+
+@pytest.fixture
+def box() -> Iterator[sandbox.Sandbox]:
+    """The loopback stand-in for Dropbox and a git host, with the environment pointing at it."""
+    with sandbox.start() as started:
+        yield started
+
+
+@pytest.fixture
+def settings(box: sandbox.Sandbox) -> Settings:
+    """The configuration that the sandbox asks for."""
+    return Settings.load()
+
+
+class Venv:
+    """A virtual environment that sees the packages of the tests' own, and takes installations itself.
+
+    Attributes
+    ----------
+    python : Path
+        Its interpreter.
+    site_packages : Path
+        Where installations land.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+        self.python = folder / "bin" / "python"
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        self.site_packages = folder / "lib" / version / "site-packages"
+        seen = [sysconfig.get_path("purelib"), str(Path(sandbox.__file__).parents[2])]
+        (self.site_packages / "outer.pth").write_text("\n".join(seen) + "\n")
+
+    def run(self, code: str, *arguments: str, check: bool = True, **kwargs: object) -> subprocess.CompletedProcess[str]:
+        """Run Python code in it; its output is captured as text."""
+        command = [str(self.python), "-c", code, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)  # type: ignore[call-overload]
+        if check and done.returncode:
+            raise AssertionError(f"status {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+
+@pytest.fixture
+def venv(tmp_path: Path) -> Venv:
+    """A fresh virtual environment to install into."""
+    return Venv(tmp_path / "venv")

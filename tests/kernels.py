@@ -1,0 +1,144 @@
+"""A real kernel in its own process, and everything it ever says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.manager import KernelManager
+
+_NOISE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\\+n|\s")
+
+
+def leaves(value: Any) -> Iterator[str]:
+    """Yield every string, key and number in a message's content."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from leaves(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from leaves(item)
+    elif isinstance(value, (bytes, memoryview)):
+        yield bytes(value).decode("latin-1")
+    else:
+        yield str(value)
+
+
+class Said:
+    """The messages that answered one request."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        self.messages = messages
+
+    def stream(self, name: str) -> str:
+        return "".join(m["content"]["text"] for m in self.messages
+                       if m["msg_type"] == "stream" and m["content"]["name"] == name)  # fmt: skip
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [m["content"] for m in self.messages if m["msg_type"] == kind]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [m["msg_type"] for m in self.messages]
+
+    @property
+    def text(self) -> str:
+        """Everything that was said, as one text; streams also put together."""
+        parts = [leaf for m in self.messages for leaf in leaves([m["content"], m["metadata"], m["buffers"]])]
+        return "\0".join([*parts, self.stream("stdout"), self.stream("stderr")])
+
+
+def holds(text: str, needle: str) -> bool:
+    """Tell whether a person could read `needle` in `text`, maybe across line breaks and colours."""
+    return needle in text or _NOISE.sub("", needle) in _NOISE.sub("", text)
+
+
+class Kernel:
+    """An ipykernel of the interpreter that runs the tests.
+
+    Parameters
+    ----------
+    folder : Path
+        Its home, its working directory, its log.
+    """
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.log = folder / "server.log"
+        env = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
+        env |= {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": str(Path(__file__).parent.parent),
+                "PYTHONWARNINGS": "default", "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+                "PYDEVD_DISABLE_FILE_VALIDATION": "1"} | environ  # fmt: skip
+        self._file = self.log.open("wb")
+        self.manager = KernelManager(kernel_name="python3")
+        self.manager.start_kernel(cwd=str(folder), env=env, stdout=self._file, stderr=self._file)
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=90)
+
+    def run(
+        self,
+        code: str,
+        *,
+        answers: tuple[str, ...] = (),
+        until: Callable[[Said], bool] = lambda _: True,
+        **options: Any,
+    ) -> Said:
+        """Execute a cell; return all that came on every channel until the kernel was idle and had replied.
+
+        Then wait for `until`, 5 seconds at most: what goes through a file descriptor may arrive after that.
+        """
+        return self._collect(self.client.execute(code, allow_stdin=True, **options), list(answers), until)
+
+    def ask(self, method: str, *args: Any, **options: Any) -> Said:
+        """Send a request other than execute (``complete``, ``inspect``, ``history``)."""
+        return self._collect(getattr(self.client, method)(*args, **options), [], lambda _: True)
+
+    def _collect(self, request: str, answers: list[str], until: Callable[[Said], bool]) -> Said:
+        client, found, deadline = self.client, [], time.monotonic() + 60
+        idle = replied = False
+        waiting = 0.0
+        while not (idle and replied and until(Said(found))):
+            if idle and replied:
+                waiting = waiting or time.monotonic() + 5
+                if time.monotonic() > waiting:
+                    break
+            elif time.monotonic() > deadline:
+                raise TimeoutError([m["msg_type"] for m in found])
+            for get, patience in ((client.get_iopub_msg, 0.01), (client.get_stdin_msg, 0), (client.get_shell_msg, 0)):
+                try:
+                    message = get(timeout=patience)
+                except queue.Empty:
+                    continue
+                if message["parent_header"].get("msg_id") != request:
+                    continue
+                found.append(message)
+                if message["msg_type"] == "input_request":
+                    client.input(answers.pop(0))
+                idle |= message["content"].get("execution_state") == "idle"
+                replied |= get == client.get_shell_msg
+        return Said(found)
+
+    def stop(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+        self.manager.cleanup_resources()
+        self._file.close()
+
+
+@contextlib.contextmanager
+def running(folder: Path, **environ: str) -> Iterator[Kernel]:
+    """Start a kernel, and stop it whatever happens."""
+    kernel = Kernel(folder, **environ)
+    try:
+        yield kernel
+    finally:
+        kernel.stop()
