@@ -108,7 +108,7 @@ class Steps:
         if step.verb == "run":
             self._lines.say(f"line {step.line:>2}  {step.text}")
 
-    def ended(self, step: Step, result: StepResult) -> None:
+    def ended(self, _step: Step, result: StepResult) -> None:
         """Write what the step came to."""
         if result.status != "failed":  # the error that ends the cell says it
             self._lines.say(repr(result))

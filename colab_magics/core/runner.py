@@ -23,10 +23,10 @@ class Report(Protocol):
     """What a face can be told of a block that runs."""
 
     def started(self, step: Step) -> None:
-        """A step begins."""
+        """Hear that a step begins."""
 
-    def ended(self, step: Step, result: StepResult) -> None:
-        """A step has ended, or was passed over."""
+    def ended(self, _step: Step, result: StepResult) -> None:
+        """Hear that a step has ended, or was passed over."""
 
 
 def bootstrap(

@@ -1,0 +1,134 @@
+"""The command line, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import colab_magics
+from colab_magics import sandbox
+from colab_magics.cli import main
+
+
+def cli(*arguments: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "colab_magics", *arguments], capture_output=True, text=True, check=False, **kwargs
+    )
+
+
+def key_of(link: str) -> str:
+    return link.partition("rlkey=")[2].partition("&")[0]
+
+
+def test_help_and_version() -> None:
+    """The command says what it can do; without a command it says so too, but as a mistake."""
+    assert "sync LINK [DEST]" in cli("--help").stdout
+    assert cli("--version").stdout == f"colab-magics {colab_magics.__version__}\n"
+    bare = cli()
+    assert bare.returncode == 2
+    assert "usage:" in bare.stdout
+
+
+@pytest.mark.parametrize("command", ["sync", "pip", "mount-drive", "symlink", "run", "sandbox"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """-h shows a command's options under the name it was called by."""
+    assert main([command, "-h"]) == 0
+    assert f"colab-magics {command}" in capsys.readouterr().out
+
+
+def test_the_command_needs_no_ipython() -> None:
+    """A plain server pays for no notebook: neither IPython nor the kernel is imported."""
+    code = "import sys; from colab_magics.cli import main; main(['sync', '-h']); assert 'IPython' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_sync_writes_the_folder_and_one_line(box: sandbox.Sandbox) -> None:
+    """Output that goes to a file has no progress line, only what stays, and no key."""
+    (box.folder("data") / "a.txt").write_text("a")
+    link = box.folder_link("data")
+    done = cli("sync", link, "proj")
+    assert done.returncode == 0
+    assert re.fullmatch(r"proj: 1 added \(.* in .* s\)\n", done.stdout)
+    assert done.stderr == ""
+    assert Path("proj/a.txt").read_text() == "a"
+    assert cli("sync", "-q", link, "proj").stdout == ""
+    assert key_of(link) not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["snyc"], 2, "did you mean 'sync'"),
+        (["sync"], 2, "required: LINK"),
+        (["sync", "x", "--bogus"], 2, "unknown option '--bogus'"),
+        (["sync", "no-link"], 1, "is not a link"),
+        (["run", "missing.txt"], 2, "cannot be read: No such file"),
+        (["run", "wrong.txt"], 2, "line 1: unknown step 'nope'"),
+        (["run", "failing.txt"], 1, "line 1: run: "),
+        (["symlink", "nowhere", "link"], 1, "does not exist"),
+    ],
+)
+def test_exit_status(arguments: list[str], status: int, words: str) -> None:
+    """1 means that a step failed, 2 that the call or the plan is wrong; each is said in a line, without a stack."""
+    Path("wrong.txt").write_text("nope\n")
+    Path("failing.txt").write_text("run false\n")
+    done = cli(*arguments)
+    assert done.returncode == status
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_takes_a_block_from_standard_input(box: sandbox.Sandbox) -> None:
+    """A block runs as in the notebook; its variables come from the environment."""
+    (box.folder("data") / "a.txt").write_text("content of a")
+    env = {**os.environ, "DATA_LINK": box.folder_link("data")}
+    done = cli("run", "-", input="dropbox_sync $DATA_LINK data\nrun cat data/a.txt\n", env=env)
+    assert done.returncode == 0, done.stderr
+    assert "content of a" in done.stdout
+    assert "2 done" in done.stdout
+    assert key_of(env["DATA_LINK"]) not in done.stdout
+
+
+def test_an_interrupt_ends_the_command_and_its_children(tmp_path: Path) -> None:
+    """Ctrl-C ends what the block had started, and the status is 130."""
+    os.mkfifo(tmp_path / "ready")
+    Path("block.txt").write_text(f"run sh -c 'echo $$ > {tmp_path}/ready; exec sleep 600'\n")
+    command = subprocess.Popen(
+        [sys.executable, "-m", "colab_magics", "run", "block.txt"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    child = int((tmp_path / "ready").read_text())
+    command.send_signal(signal.SIGINT)
+    _, err = command.communicate(timeout=30)
+    assert command.returncode == 130
+    assert "run it again" in err
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_the_sandbox_command_serves_what_it_prints() -> None:
+    """Another shell that exports the printed lines can sync from it; no token or key is printed."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "colab_magics", "sandbox"], stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE
+    ) as server:
+        assert server.stdout is not None
+        try:
+            lines = []
+            for line in server.stdout:
+                lines.append(line)
+                if "Ctrl-C" in line:
+                    break
+            exports = dict(re.findall(r"^export (\w+)='?(.*?)'?$", "".join(lines), re.MULTILINE))
+            assert "COLAB_MAGICS_DROPBOX_URL" in exports
+            assert "rlkey" not in "".join(lines)
+            done = cli("sync", "secret:DATASET_LINK", "data", env={**os.environ, **exports})
+            assert done.returncode == 0, done.stderr
+            assert any(Path("data").iterdir())
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 130

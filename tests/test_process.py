@@ -1,0 +1,95 @@
+"""Starting commands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from colab_magics import masking
+from colab_magics.core import process
+from colab_magics.errors import StepError
+
+
+def test_output_comes_while_the_command_runs(tmp_path: Path) -> None:
+    """What is printed is passed on at once, not when the command ends."""
+    os.mkfifo(tmp_path / "go")
+    heard: list[str] = []
+
+    def listen(text: str) -> None:
+        heard.append(text)
+        if "first" in text:
+            (tmp_path / "go").write_text("on")
+
+    done = process.run(["sh", "-c", f"echo first line of output; cat {tmp_path}/go; echo; echo second"], on_output=listen)
+    assert done.status == 0
+    assert "".join(heard) == "first line of output\non\nsecond\n"
+    assert done.output == "".join(heard)
+
+
+def test_a_secret_cut_between_two_writes_is_masked(tmp_path: Path) -> None:
+    """However a command cuts its output, a secret in it does not come through."""
+    masking.register("cut-secret-0123456789")
+    script = (
+        "import os, time\n"
+        "for character in 'a cut-secret-0123456789 b':\n"
+        "    os.write(1, character.encode())\n"
+    )
+    heard: list[str] = []
+    done = process.run([sys.executable, "-c", script], on_output=heard.append)
+    assert "".join(heard) == "a *** b"
+    assert done.output == "a *** b"
+
+
+def test_characters_cut_between_two_writes_survive() -> None:
+    """A character of several bytes that arrives in parts is one character."""
+    script = "import sys, os\nfor byte in 'ä€𝄞'.encode():\n    os.write(1, bytes([byte]))\n"
+    assert process.run([sys.executable, "-c", script]).output == "ä€𝄞"
+
+
+def test_a_child_left_in_the_background_does_not_hold_the_step() -> None:
+    """The step ends when its command ends, even if something it started keeps the output open."""
+    done = process.run("sleep 600 & echo $!")
+    assert done.status == 0
+    os.kill(int(done.output), signal.SIGKILL)
+
+
+def test_an_interrupt_ends_the_whole_family(tmp_path: Path) -> None:
+    """Grandchildren end too when the run is interrupted."""
+    heard = threading.Event()
+    pids: list[int] = []
+
+    def stop(text: str) -> None:
+        pids.extend(int(word) for word in text.split())
+        heard.set()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.run("sleep 600 & sleep 600 & echo $! $$; wait", on_output=stop)
+    assert heard.is_set()
+    for pid in pids:
+        # A zombie of a stranger may stay for a moment; it runs no more.
+        state = Path(f"/proc/{pid}/stat")
+        assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_a_missing_command_or_folder_is_one_line() -> None:
+    """Nothing is started, and the message names what is missing."""
+    with pytest.raises(StepError, match=r"command 'no-such-thing' was not found"):
+        process.run(["no-such-thing"])
+    with pytest.raises(StepError, match=r"folder 'nowhere' does not exist"):
+        process.run(["ls"], cwd=Path("nowhere"))
+    Path("plain.txt").write_text("x")
+    with pytest.raises(StepError, match=r"may not be run"):
+        process.run(["./plain.txt"])
+
+
+def test_the_tail_is_the_end_of_the_output() -> None:
+    """A message quotes the last lines that are not empty."""
+    done = process.run("for i in 1 2 3; do echo line $i; echo; done; exit 4")
+    assert done.status == 4
+    assert done.tail(2) == "    line 2\n    line 3"
