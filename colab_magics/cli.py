@@ -15,7 +15,7 @@ from pathlib import Path
 from colab_magics import __version__, core, masking
 from colab_magics.core.settings import Settings
 from colab_magics.core.verbs import Arguments, parser, suggestion
-from colab_magics.display import Lines, Steps
+from colab_magics.display import Lines, Steps, described
 from colab_magics.errors import ColabMagicsError, PlanError
 
 __all__ = ["main"]
@@ -91,11 +91,9 @@ def _verb(command: str, words: list[str]) -> int:
     settings = _settings()
     lines = _lines(quiet=args.quiet or settings.quiet)
     result = perform(_VERBS[command], args, settings, lines, dry_run=args.dry_run)
-    if isinstance(result, core.SyncResult) and (args.dry_run or result.backed_up):
-        for change in result.changes():
-            lines.say(change)
     lines.end()
-    lines.say(str(result) if isinstance(result, Path) else repr(result))
+    for text in described(result):
+        lines.say(text)
     return _OK
 
 

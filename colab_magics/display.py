@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from colab_magics import masking
+from colab_magics.core.results import SyncResult
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from colab_magics.core.plan import Step
     from colab_magics.core.results import StepResult
 
-__all__ = ["Lines", "Steps"]
+__all__ = ["Lines", "Steps", "described"]
 
 _DELAY = 0.4  # seconds; what is over sooner shows no bar
 
@@ -33,10 +35,12 @@ class Lines:
         Show nothing.
     stream : file, optional
         Where to; by default the standard output at the moment of writing, which a notebook replaces.
+    flush : bool, optional
+        Send each piece at once. A kernel sends what gathers within a moment as one message, by itself.
     """
 
-    def __init__(self, *, live: bool, quiet: bool = False, stream: TextIO | None = None) -> None:
-        self._live, self._quiet, self._stream = live, quiet, stream
+    def __init__(self, *, live: bool, quiet: bool = False, stream: TextIO | None = None, flush: bool = True) -> None:
+        self._live, self._quiet, self._stream, self._flush = live, quiet, stream, flush
         self._bar: tqdm[NoReturn] | None = None
         self._lock = threading.RLock()
 
@@ -88,7 +92,17 @@ class Lines:
             if self._bar is not None:
                 self._bar.clear()
             stream.write(masking.redact(text))
-            stream.flush()
+            if self._flush:
+                stream.flush()
+
+
+def described(result: object) -> list[str]:
+    """Return the lines that tell a person what a call did, or would do."""
+    if isinstance(result, Path):
+        return [str(result)]
+    if not isinstance(result, SyncResult):
+        return [repr(result)]
+    return [*(result.changes() if result.status == "planned" else []), repr(result), *result.kept()]
 
 
 class Steps:

@@ -9,7 +9,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import StdinNotImplementedError, UsageError
@@ -19,7 +18,7 @@ from traitlets import Bool, Enum, Int, Unicode, observe
 from colab_magics import core, masking
 from colab_magics.core.settings import INSTALLERS, Settings
 from colab_magics.core.verbs import parser
-from colab_magics.display import Lines, Steps
+from colab_magics.display import Lines, Steps, described
 from colab_magics.errors import PlanError
 
 if TYPE_CHECKING:
@@ -111,9 +110,6 @@ class ColabMagics(Magics):
             return None
         lines = self._lines(args)
         result = perform(verb, args, self.settings(), lines, dry_run=args.dry_run)
-        if isinstance(result, core.SyncResult) and (args.dry_run or result.backed_up):
-            for change in result.changes():
-                lines.say(change)
         return self._shown(result, lines)
 
     def _read(self, verb: str, line: str) -> argparse.Namespace | None:
@@ -141,8 +137,9 @@ class ColabMagics(Magics):
         return _LEFT_OVER.sub(value, word)
 
     def _lines(self, args: argparse.Namespace) -> Lines:
-        live = hasattr(self.shell, "kernel") or sys.stdout.isatty()
-        return Lines(live=live, quiet=args.quiet or self.settings().quiet)
+        kernel = hasattr(self.shell, "kernel")
+        quiet = args.quiet or self.settings().quiet
+        return Lines(live=kernel or sys.stdout.isatty(), quiet=quiet, flush=not kernel)
 
     def _asker(self) -> Callable[[str], str] | None:
         if not hasattr(self.shell, "kernel") and not (sys.stdin and sys.stdin.isatty()):
@@ -158,7 +155,8 @@ class ColabMagics(Magics):
     def _shown(self, result: Any, lines: Lines) -> Any:
         """Print a result's line, and keep IPython from showing it once more as the value of this cell."""
         lines.end()
-        lines.say(str(result) if isinstance(result, Path) else repr(result))
+        for text in described(result):
+            lines.say(text)
         events, formatter = self._running.events, self._running.display_formatter.ipython_display_formatter
         formatter.singleton_printers[id(result)] = _nothing
 

@@ -188,7 +188,7 @@ def test_the_recipe_end_to_end(box: sandbox.Sandbox, venv: Venv) -> None:
     assert "total 6" in first.stdout
     assert "5 done" in first.stdout
     again = venv.run(code, env=env)
-    assert "4 up to date, 1 done" in again.stdout
+    assert "1 done, 4 up to date" in again.stdout
     assert "total 6" in again.stdout
     for done in (first, again):
         shown = done.stdout + done.stderr

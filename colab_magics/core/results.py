@@ -61,16 +61,13 @@ class SyncResult:
 
     def changes(self) -> list[str]:
         """List what changed or would change, a line a member: ``+`` added, ``~`` updated, ``-`` removed."""
-        lines = [
-            f"{sign} {name}"
-            for sign, names in (("+", self.added), ("~", self.updated), ("-", self.removed))
-            for name in names
-        ]
-        return lines + [f"  {name} as you changed it is kept in {self._backup}" for name in self.backed_up]
+        signs = (("+", self.added), ("~", self.updated), ("-", self.removed))
+        return [f"{sign} {name}" for sign, names in signs for name in names]
 
-    @property
-    def _backup(self) -> str:
-        return str(self.path / ".colab_magics" / "backup")
+    def kept(self) -> list[str]:
+        """List what of the user's own was moved, or would be, and where to."""
+        place = self.path / ".colab_magics" / "backup"
+        return [f"  your own version of {name} is kept in {place}" for name in self.backed_up]
 
 
 @dataclass(repr=False)
@@ -170,7 +167,7 @@ class StepResult:
     detail: str = ""
 
     def __repr__(self) -> str:
-        words = "up to date" if self.status == "up-to-date" else self.status
+        words = self.status.replace("-", " ")
         detail = f"  {self.detail}" if self.detail else ""
         return f"line {self.line:>2}  {self.verb:<12} {words:<10} {seconds_text(self.seconds):>7}{detail}"
 
@@ -191,11 +188,10 @@ class BootstrapResult:
     seconds: float = 0.0
 
     def __repr__(self) -> str:
-        counts: dict[str, int] = {}
-        for step in self.steps:
-            words = "up to date" if step.status == "up-to-date" else step.status
-            counts[words] = counts.get(words, 0) + 1
-        parts = ", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to do"
+        ended = [step.status for step in self.steps]
+        order = ("done", "up-to-date", "planned", "failed", "skipped")
+        counts = [f"{ended.count(status)} {status.replace('-', ' ')}" for status in order if status in ended]
+        parts = ", ".join(counts) or "nothing to do"
         return f"bootstrap: {parts} ({seconds_text(self.seconds)})"
 
 
