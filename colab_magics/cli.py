@@ -10,12 +10,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from colab_magics import __version__, core, masking
 from colab_magics.core.settings import Settings
 from colab_magics.core.verbs import Arguments, parser, suggestion
-from colab_magics.display import Lines, Steps, described
+from colab_magics.display import Lines, described
 from colab_magics.errors import ColabMagicsError, PlanError
 
 __all__ = ["main"]
@@ -100,6 +101,7 @@ def _verb(command: str, words: list[str]) -> int:
 def _run(words: list[str]) -> int:
     made = Arguments(prog="colab-magics run", description="Run a bootstrap block from a file.", add_help=False)
     made.add_argument("file", metavar="FILE", help="the block; - for standard input")
+    made.add_argument("--jobs", metavar="N", type=int, help="how many steps may run side by side")
     made.add_argument("-n", "--dry-run", action="store_true", help="say which steps would run")
     made.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
     made.add_argument("-h", "--help", action="store_true", help="show this help")
@@ -109,8 +111,11 @@ def _run(words: list[str]) -> int:
     settings = _settings()
     lines = _lines(quiet=args.quiet or settings.quiet)
     plan = core.read_plan(_text(args.file), os.environ, dropbox_url=settings.dropbox_url)
-    result = core.bootstrap(plan, dry_run=args.dry_run, settings=settings, progress=lines, report=Steps(lines))
-    lines.say(repr(result))
+    from colab_magics.report import LinesReport  # here: the other commands do without it
+
+    if args.jobs is not None:
+        settings = replace(settings, jobs=args.jobs)
+    lines.say(repr(core.bootstrap(plan, dry_run=args.dry_run, settings=settings, report=LinesReport(lines))))
     return _OK
 
 

@@ -16,10 +16,7 @@ from colab_magics.core.results import SyncResult
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from colab_magics.core.plan import Step
-    from colab_magics.core.results import StepResult
-
-__all__ = ["Lines", "Steps", "described"]
+__all__ = ["Lines", "described"]
 
 _DELAY = 0.4  # seconds; what is over sooner shows no bar
 
@@ -103,26 +100,3 @@ def described(result: object) -> list[str]:
     if not isinstance(result, SyncResult):
         return [repr(result)]
     return [*(result.changes() if result.status == "planned" else []), repr(result), *result.kept()]
-
-
-class Steps:
-    """Shows a bootstrap block as it runs: a line a step.
-
-    Parameters
-    ----------
-    lines : Lines
-        What writes.
-    """
-
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
-
-    def started(self, step: Step) -> None:
-        """Announce a step whose own output follows; the others are over before one could read it."""
-        if step.verb == "run":
-            self._lines.say(f"line {step.line:>2}  {step.text}")
-
-    def ended(self, _step: Step, result: StepResult) -> None:
-        """Write what the step came to."""
-        if result.status != "failed":  # the error that ends the cell says it
-            self._lines.say(repr(result))

@@ -8,7 +8,9 @@ import os
 import re
 import shlex
 import sys
+import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import StdinNotImplementedError, UsageError
@@ -18,13 +20,15 @@ from traitlets import Bool, Enum, Int, Unicode, observe
 from colab_magics import core, masking
 from colab_magics.core.settings import INSTALLERS, Settings
 from colab_magics.core.verbs import parser
-from colab_magics.display import Lines, Steps, described
+from colab_magics.display import Lines, described
 from colab_magics.errors import PlanError
 
 if TYPE_CHECKING:
     import argparse
 
     from IPython.core.interactiveshell import InteractiveShell
+
+    from colab_magics.core.runner import Report
 
 __all__ = ["ColabMagics", "load", "unload"]
 
@@ -90,13 +94,30 @@ class ColabMagics(Magics):
         plan = core.read_plan(cell, {**os.environ, **self._running.user_ns}, dropbox_url=settings.dropbox_url)
         if args.save:
             core.expand(args.save, settings).write_text(cell, "utf-8")
-        result = core.bootstrap(plan, dry_run=args.dry_run, settings=settings, progress=lines, report=Steps(lines))
-        return self._shown(result, lines)
+        if args.jobs is not None:
+            settings = replace(settings, jobs=args.jobs)
+        report = self._report(lines, quiet=args.quiet or settings.quiet)
+        return self._shown(core.bootstrap(plan, dry_run=args.dry_run, settings=settings, report=report), lines)
 
     def settings(self) -> Settings:
         """Return the configuration of a call: the traits that are set, then the environment, then the defaults."""
         given = {name: getattr(self, name) for name in Settings.__dataclass_fields__ if name != "ask"}
         return Settings.load(ask=self._asker(), **given)
+
+    def _report(self, lines: Lines, *, quiet: bool) -> Report:
+        from colab_magics.core.runner import Report  # here: loading the extension must not wait for it
+        from colab_magics.report import LinesReport, TableReport
+
+        if quiet:
+            return Report()
+        if not hasattr(self.shell, "kernel"):
+            return LinesReport(lines)
+        name = uuid.uuid4().hex
+
+        def show(bundle: dict[str, str], update: bool) -> None:
+            self._running.display_pub.publish(bundle, {}, transient={"display_id": name}, update=update)
+
+        return TableReport(lines, show)
 
     @property
     def _running(self) -> Any:

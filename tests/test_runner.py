@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,22 +13,26 @@ import colab_magics
 from colab_magics import core, sandbox
 from colab_magics.core import StepResult, bootstrap
 from colab_magics.core.plan import Step
-from colab_magics.core.progress import Silent
+from colab_magics.core.progress import Progress, Silent
+from colab_magics.core.runner import Report
 from colab_magics.errors import PlanError, StepError
 from conftest import Venv
 
 
-class Heard(Silent):
+class Heard(Report, Silent):
     """Remembers what commands printed."""
 
     def __init__(self) -> None:
         self.text = ""
 
+    def progress(self, _step: Step) -> Progress:
+        return self
+
     def output(self, text: str) -> None:
         self.text += text
 
 
-class Log:
+class Log(Report):
     """Remembers the report."""
 
     def __init__(self) -> None:
@@ -55,7 +60,7 @@ def test_steps_run_in_order_and_are_reported() -> None:
 
 
 def test_a_failure_stops_the_block() -> None:
-    """What comes after a failed step is skipped, and the error has the whole result."""
+    """What depends on a failed step is skipped, and the error has the whole result."""
     log = Log()
     with pytest.raises(StepError, match=r"line 2: symlink: .*does not exist") as caught:
         bootstrap("run true\nsymlink nowhere link\nrun touch here", report=log)
@@ -65,6 +70,102 @@ def test_a_failure_stops_the_block() -> None:
     assert "line 2 failed" in result.steps[2].detail
     assert not Path("here").exists()
     assert log.lines == ["start 1", "done 1", "start 2", "failed 2", "skipped 3"]
+
+
+def test_independent_steps_run_side_by_side(box: sandbox.Sandbox) -> None:
+    """A step that needs nothing of a slow one ends before it; one that needs both waits for both."""
+    for name in ("slow", "fast"):
+        (box.folder(name) / "a.txt").write_text(name)
+    slow, fast = box.folder_link("slow"), box.folder_link("fast")
+    go = threading.Event()
+    box.fail(slow, delay=go, times=1)
+
+    class Release(Log):
+        def ended(self, step: Step, result: StepResult) -> None:
+            super().ended(step, result)
+            if step.line == 2:
+                go.set()
+
+    log = Release()
+    result = bootstrap(f"dropbox_sync {slow} slow\ndropbox_sync {fast} fast\nsymlink slow fast/in", report=log)
+    assert [line for line in log.lines if not line.startswith("start")] == ["done 2", "done 1", "done 3"]
+    assert [step.line for step in result.steps] == [1, 2, 3]
+    assert Path("fast/in/a.txt").read_text() == "slow"
+
+
+def test_one_job_runs_one_step_at_a_time() -> None:
+    """jobs=1 is the sequential run."""
+    for name in "abc":
+        Path(name).mkdir()
+    log = Log()
+    bootstrap("symlink a x\nsymlink b y\nsymlink c z", settings=core.Settings(jobs=1), report=log)
+    assert log.lines == ["start 1", "done 1", "start 2", "done 2", "start 3", "done 3"]
+
+
+def test_a_failure_stops_only_what_depends_on_it(box: sandbox.Sandbox) -> None:
+    """The rest of the block is finished, so that the next run has less to do."""
+    gone, good = box.folder_link("gone"), box.folder_link("good")
+    for name in ("gone", "good"):
+        (box.folder(name) / "a.txt").write_text("a")
+    box.fail(gone, page="gone")
+    block = f"dropbox_sync {gone} a\ndropbox_sync {good} b\nsymlink a link\nsymlink b other\nrun touch here"
+    with pytest.raises(StepError, match="line 1: dropbox_sync: .* is gone") as caught:
+        bootstrap(block)
+    assert [step.status for step in caught.value.result.steps] == ["failed", "done", "skipped", "done", "skipped"]
+    assert Path("other/a.txt").exists()
+    assert not Path("link").is_symlink()
+    box.heal(gone)
+    again = bootstrap(block)
+    assert [step.status for step in again.steps] == ["done", "up-to-date", "done", "up-to-date", "done"]
+
+
+def test_an_interrupt_stops_every_step_and_the_next_run_goes_on(box: sandbox.Sandbox, tmp_path: Path) -> None:
+    """A transfer and a command that were under way have ended when the interrupt is through."""
+    (box.folder("data") / "a.txt").write_text("a")
+    link = box.folder_link("data")
+    hold = threading.Event()
+    box.fail(link, delay=hold, delay_at=20, times=1)
+    os.mkfifo(tmp_path / "ready")
+
+    class Interrupt(Log):
+        def tick(self) -> None:
+            raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            bootstrap(f"dropbox_sync {link} data", report=Interrupt())
+    finally:
+        hold.set()
+    assert [path.name for path in Path().iterdir() if not path.name.startswith(".")] == []
+    assert bootstrap(f"dropbox_sync {link} data").steps[0].status == "done"
+
+    with pytest.raises(KeyboardInterrupt):
+        bootstrap(f"run sh -c 'echo $$ > {tmp_path}/pid; exec sleep 600'", report=Interrupt())
+    if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_prompt_is_answered_in_the_main_thread(box: sandbox.Sandbox) -> None:
+    """A step that runs beside others and needs a secret has the main thread ask for it."""
+    (box.folder("data") / "a.txt").write_text("a")
+    link, asked = box.folder_link("data"), []
+
+    def ask(prompt: str) -> str:
+        asked.append((prompt, threading.current_thread() is threading.main_thread()))
+        return link
+
+    result = bootstrap("dropbox_sync secret:THE_LINK data", settings=core.Settings.load(ask=ask))
+    assert [step.status for step in result.steps] == ["done"]
+    assert asked == [("THE_LINK: ", True)]
+    assert link.partition("rlkey=")[2].partition("&")[0] not in repr(result.steps)
+
+
+def test_a_dry_run_draws_the_plan() -> None:
+    """Each step says in which round it could run, and after which lines."""
+    result = bootstrap("run make\nsymlink a x\nsymlink b y\nsymlink x/1 z", dry_run=True)
+    details = [step.detail.partition(":")[0] for step in result.steps]
+    assert details == ["wave 1", "wave 2, after line 1", "wave 2, after line 1", "wave 3, after line 1, 2"]
 
 
 def test_nothing_runs_when_the_block_is_wrong() -> None:
@@ -103,7 +204,7 @@ def test_run_uses_this_interpreter_and_the_folder_it_is_given() -> None:
     """`python` is the one that the packages were installed for, wherever PATH leads."""
     Path("sub dir").mkdir()
     heard = Heard()
-    bootstrap("run --in 'sub dir' python -c 'import os, sys; print(sys.executable, os.getcwd())'", progress=heard)
+    bootstrap("run --in 'sub dir' python -c 'import os, sys; print(sys.executable, os.getcwd())'", report=heard)
     executable, folder = heard.text.split(maxsplit=1)
     assert Path(executable).parent == Path(sys.executable).parent
     assert folder.strip() == str(Path("sub dir").resolve())
@@ -133,7 +234,7 @@ def test_what_a_command_prints_is_masked(monkeypatch: pytest.MonkeyPatch) -> Non
     value = colab_magics.secret("KEY")
     heard = Heard()
     with pytest.raises(StepError) as caught:
-        bootstrap("run sh -c 'echo before $COLAB_MAGICS_SECRET_KEY after; exit 1'", progress=heard)
+        bootstrap("run sh -c 'echo before $COLAB_MAGICS_SECRET_KEY after; exit 1'", report=heard)
     assert value not in heard.text
     assert "before *** after" in heard.text
     assert value not in str(caught.value)

@@ -13,11 +13,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from colab_magics import masking
+from colab_magics.core import stopping
 from colab_magics.errors import StepError
 
-__all__ = ["Finished", "run"]
+__all__ = ["Finished", "run", "stop"]
 
 _TAIL_LINES = 400
 _GRACE = 1.0  # seconds between asking a command to end and killing it
@@ -73,6 +75,8 @@ def run(
     ------
     StepError
         When the command or its folder does not exist.
+    stopping.Stopped
+        When the run that this belongs to was interrupted; the command and all that it started have ended then.
     """
     argv = [_shell(), "-c", command] if isinstance(command, str) else list(command)
     try:
@@ -106,6 +110,7 @@ def run(
         with child.stdout or open(os.devnull, "rb") as stream, selectors.DefaultSelector() as ready:
             ready.register(stream, selectors.EVENT_READ)
             while True:
+                stopping.check()
                 # What the command left running in the background may hold the pipe open for ever.
                 if ready.select(_POLL):
                     if not (data := os.read(stream.fileno(), 65536)):
@@ -115,7 +120,7 @@ def run(
                     break
         child.wait()
     except BaseException:
-        _stop(child)
+        stop(child)
         raise
     finally:
         take(mask.feed(decoder.decode(b"", final=True)) + mask.flush())
@@ -131,7 +136,8 @@ def _shell() -> str:
     return "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
 
 
-def _stop(child: subprocess.Popen[bytes]) -> None:
+def stop(child: subprocess.Popen[Any]) -> None:
+    """End a command that was started in a session of its own, and all that it started."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, number)

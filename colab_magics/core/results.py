@@ -182,17 +182,24 @@ class BootstrapResult:
         One a step, in the block's order.
     seconds : float
         How long all of it took.
+    longest_chain : float
+        Seconds of the longest chain of steps that wait for each other: no number of jobs gets below it.
     """
 
     steps: list[StepResult] = field(default_factory=list)
     seconds: float = 0.0
+    longest_chain: float = 0.0
 
     def __repr__(self) -> str:
         ended = [step.status for step in self.steps]
         order = ("done", "up-to-date", "planned", "failed", "skipped")
         counts = [f"{ended.count(status)} {status.replace('-', ' ')}" for status in order if status in ended]
         parts = ", ".join(counts) or "nothing to do"
-        return f"bootstrap: {parts} ({seconds_text(self.seconds)})"
+        saved = sum(step.seconds for step in self.steps) - self.seconds
+        side = ""
+        if saved > 0.1:
+            side = f"; longest chain {seconds_text(self.longest_chain)}, {seconds_text(saved)} saved by running side by side"
+        return f"bootstrap: {parts} ({seconds_text(self.seconds)}{side})"
 
 
 def seconds_text(seconds: float) -> str:

@@ -1,15 +1,18 @@
-"""Steps -> done, one after the other, each only as far as something is left to do."""
+"""Steps -> done, each as early as what it needs is there, and only as far as something is left to do."""
 
 from __future__ import annotations
 
 import os
+import queue
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
-from colab_magics.core import environment, installed, layout, packages, process, syncing
-from colab_magics.core.perform import Result, perform
+from colab_magics.core import environment, installed, layout, packages, process, stopping, syncing
+from colab_magics.core.effects import effects_of, longest_chain, paths_here, waits_of, waves_of
+from colab_magics.core.perform import perform
 from colab_magics.core.plan import Plan, Step, read_plan
 from colab_magics.core.progress import SILENT, Progress
 from colab_magics.core.results import BootstrapResult, StepResult
@@ -18,15 +21,29 @@ from colab_magics.errors import ColabMagicsError, StepError
 
 __all__ = ["Report", "bootstrap"]
 
+_JOBS = 4  # by default: transfers wait for the network, and installations are one at a time anyway
+_TICK = 0.2  # seconds between two looks at how far the steps are
+_PATIENCE = 2.0  # seconds that an interrupted step has to end
 
-class Report(Protocol):
-    """What a face can be told of a block that runs."""
+
+class Report:
+    """What a face can be told of a block that runs; this one listens to nothing."""
+
+    def begin(self, steps: Sequence[Step]) -> None:
+        """Hear which steps there are."""
 
     def started(self, step: Step) -> None:
         """Hear that a step begins."""
 
-    def ended(self, _step: Step, result: StepResult) -> None:
+    def progress(self, _step: Step) -> Progress:
+        """Return what hears how far a step is; called from other threads."""
+        return SILENT
+
+    def ended(self, step: Step, result: StepResult) -> None:
         """Hear that a step has ended, or was passed over."""
+
+    def tick(self) -> None:
+        """Show how far the steps are; called a few times a second while some run."""
 
 
 def bootstrap(
@@ -35,10 +52,9 @@ def bootstrap(
     variables: Mapping[str, object] | None = None,
     dry_run: bool = False,
     settings: Settings | None = None,
-    progress: Progress = SILENT,
     report: Report | None = None,
 ) -> BootstrapResult:
-    """Run a bootstrap block: every step in turn, each only as far as something is left to do.
+    """Run a bootstrap block; the outcome is that of running its lines from top to bottom.
 
     Parameters
     ----------
@@ -47,13 +63,11 @@ def bootstrap(
     variables : mapping, optional
         What ``$NAME`` stands for, before the environment.
     dry_run : bool, optional
-        Say which steps would run, and run none.
+        Say which steps would run and what each waits for, and run none.
     settings : Settings, optional
         By default read from the environment.
-    progress : Progress, optional
-        Hears what goes on inside a step.
     report : Report, optional
-        Hears of each step's beginning and end.
+        Hears of each step's beginning, progress and end.
 
     Returns
     -------
@@ -64,39 +78,170 @@ def bootstrap(
     PlanError
         When the block is wrong; nothing has run then.
     StepError
-        When a step failed; the steps after it were not run. Has the results in its `result`.
+        When a step failed. What depends on it was not run, the rest was; has the results in its `result`.
+    KeyboardInterrupt
+        When it was interrupted; every command that was started has ended, and running it again goes on.
     """
     settings = settings or Settings.load()
     known = {**os.environ, **(variables or {})}
     plan = block if isinstance(block, Plan) else read_plan(block, known, dropbox_url=settings.dropbox_url)
-    here = environment.detect(override=settings.env)
-    began = time.monotonic()
-    outcome, failed = BootstrapResult(), None
-    for step in plan.steps:
-        if failed is None and report:
-            report.started(step)
-        started = time.monotonic()
+    return _Run(plan.steps, settings, report or Report()).all(dry_run=dry_run)
+
+
+class _Run:
+    def __init__(self, steps: Sequence[Step], settings: Settings, report: Report) -> None:
+        self.settings, self.report = settings, report
+        self.here = environment.detect(override=settings.env)
+        self.steps = steps
+        mine = [index for index, step in enumerate(steps) if not step.on or self.here in step.on]
+        waits = waits_of(effects_of([steps[index] for index in mine], paths_here(settings), settings))
+        self.waits: dict[int, list[int]] = {
+            index: [mine[other] for other in before] for index, before in zip(mine, waits, strict=True)
+        }
+        self.results: dict[int, StepResult] = {}
+        self.events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.stop = threading.Event()
+        self.threads: dict[int, threading.Thread] = {}
+
+    def all(self, *, dry_run: bool) -> BootstrapResult:
+        began = time.monotonic()
+        self.report.begin(self.steps)
+        for index, step in enumerate(self.steps):
+            if index not in self.waits:
+                reason = f"only on {', '.join(step.on)}, this is {self.here}"
+                self._end(index, StepResult(step.line, step.verb, "skipped", detail=reason))
+        if dry_run:
+            self._foresee_all()
+        else:
+            try:
+                self._loop()
+            except BaseException:
+                self._halt()
+                raise
+        ordered = [self.results[index] for index in range(len(self.steps))]
+        chain = longest_chain(
+            [[self._position(other) for other in before] for before in self.waits.values()],
+            [self.results[index].seconds for index in self.waits],
+        )
+        result = BootstrapResult(ordered, time.monotonic() - began, chain)
+        failed = [step for step in ordered if step.status == "failed"]
+        if failed:
+            raise StepError("\n".join(f"line {step.line}: {step.verb}: {step.detail}" for step in failed), result)
+        return result
+
+    def _position(self, index: int) -> int:
+        return list(self.waits).index(index)
+
+    def _loop(self) -> None:
+        """Start what can start, and do what other threads need done here, until every step has ended."""
+        while len(self.results) < len(self.steps):
+            self._start_ready()
+            if not self.threads:
+                continue
+            try:
+                self.events.get(timeout=_TICK)()
+            except queue.Empty:
+                self.report.tick()
+
+    def _start_ready(self) -> None:
+        for index, before in self.waits.items():
+            if index in self.results or index in self.threads:
+                continue
+            ended = [self.results[other] for other in before if other in self.results]
+            broken = next((step for step in ended if step.status in {"failed", "skipped"}), None)
+            step = self.steps[index]
+            if broken is not None:
+                why = f"line {broken.line} {broken.status if broken.status == 'failed' else 'was skipped'}"
+                self._end(index, StepResult(step.line, step.verb, "skipped", detail=why))
+            elif len(ended) == len(before) and len(self.threads) < (self.settings.jobs or _JOBS):
+                self.report.started(step)
+                if step.verb == "mount_drive":
+                    # google.colab's mount talks to the page, and works in the main thread only.
+                    self._end(index, self._timed(step, self.settings))
+                else:
+                    self.threads[index] = threading.Thread(target=self._work, args=(index,), daemon=True)
+                    self.threads[index].start()
+
+    def _work(self, index: int) -> None:
+        stopping.listen(self.stop)
+        settings = replace(self.settings, ask=self._asked_in_main_thread if self.settings.ask else None)
         try:
-            if failed is not None:
-                result = StepResult(step.line, step.verb, "skipped", detail=f"line {failed.line} failed")
-            elif step.on and here not in step.on:
-                result = StepResult(
-                    step.line, step.verb, "skipped", detail=f"only on {', '.join(step.on)}, this is {here}"
-                )
-            elif dry_run:
-                result = _foresee(step, settings)
-            else:
-                result = _do(step, settings, progress)
+            result = self._timed(self.steps[index], settings)
+        except stopping.Stopped:
+            return
+        except BaseException as error:  # noqa: BLE001 - a mistake of ours must end the cell, not only this thread
+            self._tell(lambda: _raise(error))
+            return
+        self._tell(lambda: self._end(index, result))
+
+    def _tell(self, call: Callable[[], None]) -> None:
+        self.events.put(call)
+
+    def _asked_in_main_thread(self, prompt: str) -> str:
+        """Let the main thread ask: a kernel's prompt works nowhere else."""
+        answer: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._tell(lambda: answer.put(self.settings.ask(prompt) if self.settings.ask else ""))
+        while True:
+            stopping.check()
+            try:
+                return answer.get(timeout=_TICK)
+            except queue.Empty:
+                continue
+
+    def _timed(self, step: Step, settings: Settings) -> StepResult:
+        began = time.monotonic()
+        try:
+            result = _do(step, settings, _Stoppable(self.report.progress(step)))
         except ColabMagicsError as error:
-            result = failed = StepResult(step.line, step.verb, "failed", detail=str(error))
-        result.seconds = time.monotonic() - started
-        outcome.steps.append(result)
-        if report:
-            report.ended(step, result)
-    outcome.seconds = time.monotonic() - began
-    if failed is not None:
-        raise StepError(f"line {failed.line}: {failed.verb}: {failed.detail}", outcome)
-    return outcome
+            result = StepResult(step.line, step.verb, "failed", detail=str(error))
+        result.seconds = time.monotonic() - began
+        return result
+
+    def _end(self, index: int, result: StepResult) -> None:
+        self.results[index] = result
+        self.threads.pop(index, None)
+        self.report.ended(self.steps[index], result)
+
+    def _halt(self) -> None:
+        """Stop what runs: commands are killed with their families, transfers end at their next piece."""
+        self.stop.set()
+        deadline = time.monotonic() + _PATIENCE
+        for thread in list(self.threads.values()):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _foresee_all(self) -> None:
+        waves = waves_of([[self._position(other) for other in before] for before in self.waits.values()])
+        for (index, before), wave in zip(self.waits.items(), waves, strict=True):
+            step = self.steps[index]
+            after = ", ".join(str(self.steps[other].line) for other in before)
+            ready = _is_done(step, self.settings)
+            detail = f"wave {wave}{f', after line {after}' if after else ''}: {step.text}"
+            self._end(index, StepResult(step.line, step.verb, "up-to-date" if ready else "planned", detail=detail))
+
+
+class _Stoppable:
+    """Passes progress on, and ends the work when the run was interrupted."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+
+    def begin(self, label: str, total: int | None = None) -> None:
+        stopping.check()
+        self._inner.begin(label, total)
+
+    def advance(self, amount: int) -> None:
+        stopping.check()
+        self._inner.advance(amount)
+
+    def end(self) -> None:
+        self._inner.end()
+
+    def say(self, text: str) -> None:
+        stopping.check()
+        self._inner.say(text)
+
+    def output(self, text: str) -> None:
+        self._inner.output(text)
 
 
 def _do(step: Step, settings: Settings, progress: Progress) -> StepResult:
@@ -108,12 +253,8 @@ def _do(step: Step, settings: Settings, progress: Progress) -> StepResult:
         packages.pip_install(list(step.command), settings=settings, progress=progress)
         return StepResult(step.line, step.verb, "done", detail=step.text.partition("pip ")[2])
     result = perform(step.verb, step.args, settings, progress)
-    status = getattr(result, "status", "done")
-    return StepResult(step.line, step.verb, "up-to-date" if status == "up-to-date" else "done", detail=_brief(result))
-
-
-def _brief(result: Result) -> str:
-    return str(result) if isinstance(result, Path) else repr(result)
+    status = "up-to-date" if getattr(result, "status", "") == "up-to-date" else "done"
+    return StepResult(step.line, step.verb, status, detail=str(result) if isinstance(result, Path) else repr(result))
 
 
 def _run(step: Step, settings: Settings, progress: Progress) -> StepResult:
@@ -127,11 +268,11 @@ def _run(step: Step, settings: Settings, progress: Progress) -> StepResult:
     return StepResult(step.line, step.verb, "done", detail=process.describe(command))
 
 
-def _foresee(step: Step, settings: Settings) -> StepResult:
-    """Say what a step would do, without the network and without a change."""
-    args, ready = step.args, False
+def _is_done(step: Step, settings: Settings) -> bool:
+    """Tell, without the network and without a change, whether a step would find nothing to do."""
+    args = step.args
     if step.verb == "dropbox_sync" and args.once:
-        ready = syncing.is_complete(
+        return syncing.is_complete(
             args.link,
             args.dest,
             include=args.include,
@@ -140,10 +281,13 @@ def _foresee(step: Step, settings: Settings) -> StepResult:
             sha256=args.sha256,
             settings=settings,
         )
-    elif step.verb == "pip":
-        ready = installed.arguments_hold(step.command)
-    elif step.verb == "symlink":
-        ready = (
-            layout.symlink(args.source, args.link, force=True, dry_run=True, settings=settings).status == "up-to-date"
-        )
-    return StepResult(step.line, step.verb, "up-to-date" if ready else "planned", detail=step.text)
+    if step.verb == "pip":
+        return installed.arguments_hold(step.command)
+    if step.verb == "symlink":
+        linked = layout.symlink(args.source, args.link, force=True, dry_run=True, settings=settings)
+        return linked.status == "up-to-date"
+    return False
+
+
+def _raise(error: BaseException) -> None:
+    raise error

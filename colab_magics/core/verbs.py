@@ -145,6 +145,7 @@ def _pip(made: Arguments) -> None:
 
 
 def _bootstrap(made: Arguments) -> None:
+    made.add_argument("--jobs", metavar="N", type=int, help="how many steps may run side by side")
     made.add_argument("--save", metavar="FILE", help="also write the block to FILE, to run elsewhere")
 
 

@@ -1,0 +1,95 @@
+"""How a block that runs is shown."""
+
+from __future__ import annotations
+
+import html.parser
+import io
+
+from colab_magics import masking
+from colab_magics.core import StepResult, read_plan
+from colab_magics.display import Lines
+from colab_magics.report import LinesReport, TableReport, html_table, plain_table
+
+STEPS = read_plan("symlink a b\nrun python train.py --name '<b>&'\n").steps
+
+
+def table() -> tuple[TableReport, list[tuple[dict[str, str], bool]]]:
+    shown: list[tuple[dict[str, str], bool]] = []
+    return TableReport(Lines(live=True, stream=io.StringIO()), lambda bundle, update: shown.append((bundle, update))), shown
+
+
+def test_a_table_is_shown_once_and_then_updated() -> None:
+    """The first message makes the display, every later one replaces it; what did not change is not sent."""
+    report, shown = table()
+    report.begin(STEPS)
+    report.tick()
+    report.started(STEPS[0])
+    report.ended(STEPS[0], StepResult(1, "symlink", "up-to-date", 0.01, "b -> a: up to date"))
+    assert [update for _, update in shown] == [False, True]
+    assert shown[0][0]["text/plain"].splitlines()[1].split() == ["1", "symlink", "waiting", "symlink", "a", "b"]
+    assert "up to date" in shown[1][0]["text/plain"]
+    assert "0.01 s" in shown[1][0]["text/plain"]
+
+
+def test_both_forms_say_the_same() -> None:
+    """The HTML has the words of the plain text, escaped, and states are words."""
+    rows = [("1", "run", "failed", "1.0 s", "<b>&"), ("2", "run", "skipped", "", "x")]
+
+    class Cells(html.parser.HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.text: list[str] = []
+
+        def handle_data(self, data: str) -> None:
+            self.text.append(data)
+
+    cells = Cells()
+    cells.feed(html_table(rows))
+    assert cells.text == ["line", "step", "state", "time", *rows[0], "2", "run", "skipped", "x"]
+    plain = plain_table(rows)
+    assert [cell for row in rows for cell in row if cell not in plain] == []
+
+
+def test_progress_stands_in_the_steps_row() -> None:
+    """While a step fetches, its row says what, how much of how much, and how fast."""
+    report, shown = table()
+    report.begin(STEPS)
+    report.started(STEPS[0])
+    progress = report.progress(STEPS[0])
+    progress.begin("data.zip", 2_000_000)
+    progress.advance(500_000)
+    report.tick()
+    row = shown[-1][0]["text/plain"].splitlines()[1]
+    assert "running" in row
+    assert "data.zip: 500 kB of 2.0 MB" in row
+    assert "/s" in row
+    progress.end()
+    report.tick()
+    assert "data.zip" not in shown[-1][0]["text/plain"]
+
+
+def test_a_secret_does_not_stand_in_a_row() -> None:
+    """What a step is called is masked in both forms."""
+    masking.register("report-secret-0123")
+    report, shown = table()
+    report.begin(read_plan("run echo report-secret-0123").steps)
+    assert "report-secret-0123" not in str(shown)
+    assert "echo ***" in shown[0][0]["text/plain"]
+
+
+def test_lines_for_a_file() -> None:
+    """Elsewhere each step is one line when it ends; only a command is announced, since its output follows."""
+    stream = io.StringIO()
+    report = LinesReport(Lines(live=False, stream=stream))
+    report.begin(STEPS)
+    report.started(STEPS[0])
+    report.ended(STEPS[0], StepResult(1, "symlink", "done", 0.0, "b -> a"))
+    report.started(STEPS[1])
+    report.progress(STEPS[1]).output("epoch 1\n")
+    report.ended(STEPS[1], StepResult(2, "run", "failed", 2.0, "first line\nsecond"))
+    assert [line.split() for line in stream.getvalue().splitlines()] == [
+        ["line", "1", "symlink", "done", "0.00", "s", "b", "->", "a"],
+        ["line", "2", "run", "python", "train.py", "--name", "'<b>&'"],
+        ["epoch", "1"],
+        ["line", "2", "run", "failed", "2.0", "s", "first", "line"],
+    ]
