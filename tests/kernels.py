@@ -96,7 +96,9 @@ class Kernel:
 
         Then wait for `until`, 5 seconds at most: what goes through a file descriptor may arrive after that.
         """
-        return self._collect(self.client.execute(code, allow_stdin=True, **options), list(answers), until)
+        return self._collect(
+            self.client.execute(code, allow_stdin=True, stop_on_error=False, **options), list(answers), until
+        )
 
     def ask(self, method: str, *args: Any, **options: Any) -> Said:
         """Send a request other than execute (``complete``, ``inspect``, ``history``)."""

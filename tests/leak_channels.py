@@ -46,6 +46,8 @@ class Channel:
         Instead of a look at the cell's own messages: another request, made after it.
     file : str
         Instead: a file that the cell, or the kernel, writes.
+    mark : str
+        What stands in the secret's place.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Channel:
     answers: tuple[str, ...] = ()
     ask: tuple[Any, ...] = ()
     file: str = ""
+    mark: str = "***"
 
 
 def _b64(before: str) -> Callable[[], str]:
@@ -120,7 +123,7 @@ CHANNELS = [
     Channel("display, its id", "display('x', display_id=S)"),
     Channel("update_display", "display('x', display_id='d1'); update_display(S, display_id='d1')"),
     Channel("display, in a thread", "t = threading.Thread(target=display, args=(S,)); t.start(); t.join()"),
-    Channel("picture's text chunk", PNG + "display(Image(png))", needle=_b64("a")),
+    Channel("picture's text chunk", PNG + "display(Image(png))", needle=_b64("a"), mark="Kioq"),
     # Other programs
     Channel("!cmd", "!echo {S}"),
     Channel("!cmd, its stderr", "!echo {S} >&2"),

@@ -1,0 +1,190 @@
+"""The ways in which one secret can be spelled (pure).
+
+A mask that knows only the plain text misses what programs commonly make of it. Base64 is the instructive
+case: the same bytes come out as three unrelated strings, depending on how many bytes stand before them
+(``user:TOKEN`` in a Basic header), and the characters at both ends also depend on the neighbours. So each
+alignment contributes the middle piece that the secret alone determines.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import shlex
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
+__all__ = [
+    "ESCAPES",
+    "MIN_LENGTH",
+    "PREFIXES",
+    "find_token",
+    "find_tokens",
+    "forms",
+    "is_token_like",
+    "squeeze",
+    "unescape",
+]
+
+MIN_LENGTH = 8  # characters; anything shorter occurs by chance in ordinary text
+
+# What the hosts put in front of the random part of a token, so that leaks can be found by scanning:
+# GitHub, GitLab (personal, deploy, runner), Atlassian (account, repository access token), Hugging Face.
+PREFIXES = (
+    "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_",
+    "glpat-", "gldt-", "glrt-", "ATATT3", "ATCTT3", "hf_",
+)  # fmt: skip
+
+# A prefix alone is prose or code about tokens. The lengths are below the real ones (36, 82, 20, 180+, 34),
+# far above what follows a prefix in a sentence.
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{22,}"
+    r"|gl(?:pat|dt|rt)-[A-Za-z0-9_.-]{20,}|AT[AC]TT3[A-Za-z0-9_=-]{20,}|hf_[A-Za-z0-9]{30,})"
+)
+
+_WHITESPACE = b" \t\n\r\v\f"
+# Separators that are more than white space, each with the byte it starts with: terminal escapes (CSI, OSC), and
+# those and line breaks in the escaped spelling that repr and JSON give them. Each alternative may also be cut
+# off by the end, since a stream is cut anywhere. The patterns start with a literal, which is searched for fast,
+# and consume every run of backslashes whole, so that none is looked at twice.
+ESCAPES = (
+    (b"\x1b", re.compile(rb"\x1b(?:\[[0-?]*[ -/]*(?:[@-~]|\Z)|\][^\x07\x1b]*(?:\x07|\x1b\\|\Z)|\Z)")),
+    (
+        b"\\",
+        re.compile(rb"\\+(?:[nrtvf]|(?:x1b|u001b)(?:\[[0-9;]*(?:[A-Za-z]|\Z))?|(?:x1?|u(?:0(?:0(?:1)?)?)?)?\Z)?"),
+    ),
+)
+_TOKEN_LIKE = re.compile(r"[A-Za-z0-9_.+=~-]{32,}")
+
+
+def squeeze(data: bytes) -> bytes:
+    """Drop white space, which is what wrapping adds.
+
+    Parameters
+    ----------
+    data : bytes
+        UTF-8 text or anything else.
+
+    Returns
+    -------
+    bytes
+        The same without ASCII white space.
+    """
+    return data.translate(None, _WHITESPACE)
+
+
+def unescape(squeezed: bytes) -> bytes:
+    """Drop terminal escapes and escaped line breaks from squeezed text.
+
+    Parameters
+    ----------
+    squeezed : bytes
+        What `squeeze` returned.
+
+    Returns
+    -------
+    bytes
+        The same without escape sequences.
+    """
+    for start, pattern in ESCAPES:
+        if start in squeezed:
+            squeezed = pattern.sub(b"", squeezed)
+    return squeezed
+
+
+def find_token(text: str) -> str | None:
+    """Find a literal with a known token prefix and a plausible length.
+
+    Parameters
+    ----------
+    text : str
+        A cell, an argument, anything.
+
+    Returns
+    -------
+    str or None
+        The first such literal.
+    """
+    return next(iter(find_tokens(text)), None)
+
+
+def find_tokens(text: str) -> list[str]:
+    """Find all that `find_token` would."""
+    return _TOKEN.findall(text)
+
+
+def is_token_like(value: str) -> bool:
+    """Tell whether a long enough piece of this secret is a secret too.
+
+    True for long random words. False for passphrases, links and PEM blocks: pieces of those
+    (``https://www.``, ``BEGIN PRIVATE KEY``) are ordinary text.
+    """
+    return _TOKEN_LIKE.fullmatch(value) is not None and len(set(value)) >= 10
+
+
+def _escaped_quote(text: str) -> str:
+    # repr escapes a quote only when the whole string holds both kinds, which a secret inside it cannot know
+    return repr("\"'" + text)[4:-1]
+
+
+_ESCAPERS: tuple[Callable[[str], str], ...] = (
+    lambda s: json.dumps(s)[1:-1],
+    lambda s: json.dumps(s, ensure_ascii=False)[1:-1],
+    lambda s: json.dumps(s)[1:-1].replace("/", "\\/"),
+    lambda s: repr(s)[1:-1],
+    lambda s: ascii(s)[1:-1],
+    lambda s: repr(s.encode("utf-8", "surrogatepass"))[2:-1],
+    _escaped_quote,
+    html.escape,
+    lambda s: html.escape(s, quote=False),
+    lambda s: html.escape(s).replace("&#x27;", "&#39;"),
+    lambda s: quote(s, errors="replace"),
+    lambda s: quote(s, safe="", errors="replace"),
+    lambda s: quote_plus(s, errors="replace"),
+    lambda s: re.sub("%..", lambda m: m.group().lower(), quote(s, safe="", errors="replace")),
+    lambda s: shlex.quote(s)[1:-1] if shlex.quote(s) != s else s,
+    lambda s: s.replace("'", "'\\''"),
+)
+
+
+def _spellings(value: str) -> set[str]:
+    """Escape `value` in every way, twice over (HTML in JSON, a repr in a repr)."""
+    known = {value}
+    for _ in range(2):
+        known |= {escape(text) for text in known for escape in _ESCAPERS}
+    return known
+
+
+def _base64(data: bytes) -> set[bytes]:
+    pieces = set()
+    for before in range(3):
+        first, last = -(-8 * before // 6), 8 * (before + len(data)) // 6
+        piece = base64.b64encode(b"\0" * before + data)[first:last]
+        pieces |= {piece, piece.translate(bytes.maketrans(b"+/", b"-_"))}
+    return pieces
+
+
+def forms(value: str) -> set[bytes]:
+    """Spell a secret in every way the mask knows.
+
+    Parameters
+    ----------
+    value : str
+        The secret.
+
+    Returns
+    -------
+    set of bytes
+        UTF-8, squeezed, each of at least `MIN_LENGTH` bytes: plain; escaped as JSON, Python, HTML, a URL or a
+        shell does, and two of those in a row; base64 at three alignments in both alphabets; hexadecimal.
+    """
+    raw = value.encode("utf-8", "surrogatepass")
+    spelled = {text.encode("utf-8", "surrogatepass") for text in _spellings(value)}
+    # Whoever prints a secret that was read from a file may or may not have stripped its line break.
+    for data in {raw, raw.strip()}:
+        spelled |= _base64(data)
+        spelled |= {data.hex().encode(), data.hex().upper().encode(), data.hex(":").encode()}
+    squeezed = {squeeze(data) for data in spelled}
+    return {data for data in squeezed | {unescape(data) for data in squeezed} if len(data) >= MIN_LENGTH}

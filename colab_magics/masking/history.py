@@ -1,0 +1,85 @@
+"""The mask over what IPython stores: its history (sqlite, ``In``, ``_i``), logs, and what %notebook exports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from colab_magics.masking import registry
+from colab_magics.masking.tree import redact_tree
+
+__all__ = ["HistoryMask"]
+
+
+class HistoryMask:
+    """Mask what a shell stores, until removed.
+
+    Parameters
+    ----------
+    shell : IPython.core.interactiveshell.InteractiveShell
+        Its history manager and logger are patched as instances, so that everything that reads from them
+        (``%history``, ``%recall``, ``%notebook``, a front end's list of past cells) sees masked text.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._history = shell.history_manager
+        self._patched: list[tuple[Any, str, Any, Any]] = []
+        self._originals: dict[str, Any] = {}
+        self._seen = 0
+
+    def install(self) -> None:
+        """Take over what stores text."""
+        if self._history is not None:
+            self._patch(self._history, "store_inputs", self._store_inputs)
+            self._patch(self._history, "store_output", self._store_output)
+        self._patch(self._shell.logger, "log_write", self._log_write)
+        self._shell.events.register("post_run_cell", self._after_cell)
+
+    def remove(self) -> None:
+        """Give everything back."""
+        self._shell.events.unregister("post_run_cell", self._after_cell)
+        for owner, name, ours, previous in self._patched:
+            if vars(owner).get(name) == ours:
+                if previous is None:
+                    del vars(owner)[name]
+                else:
+                    vars(owner)[name] = previous
+
+    def _patch(self, owner: Any, name: str, ours: Any) -> None:
+        self._patched.append((owner, name, ours, vars(owner).get(name)))
+        self._originals[name] = getattr(owner, name)
+        vars(owner)[name] = ours
+
+    def _store_inputs(self, line_num: int, source: str, source_raw: str | None = None) -> Any:
+        raw = None if source_raw is None else registry.redact(source_raw)
+        return self._originals["store_inputs"](line_num, registry.redact(source), raw)
+
+    def _store_output(self, line_num: int) -> Any:
+        reprs = self._history.output_hist_reprs
+        if line_num in reprs:
+            reprs[line_num] = redact_tree(reprs[line_num])
+        return self._originals["store_output"](line_num)
+
+    def _log_write(self, data: str, kind: str = "input") -> Any:
+        return self._originals["log_write"](registry.redact(data), kind)
+
+    def _after_cell(self, _result: object = None) -> None:
+        # From IPython 9 on, outputs are kept for %notebook as well.
+        if registry.matcher() is None:
+            return
+        outputs = getattr(self._history, "outputs", None) or {}
+        for number in [number for number in outputs if number >= self._seen]:
+            for output in outputs[number]:
+                # What was printed piece by piece is kept so, and exported in one piece.
+                output.bundle = redact_tree(
+                    {kind: ["".join(data)] if _is_pieces(data) else data for kind, data in output.bundle.items()}
+                )
+        errors = getattr(self._history, "exceptions", None) or {}
+        for number in [number for number in errors if number >= self._seen]:
+            errors[number] = redact_tree(errors[number])
+        # Threads go on printing into the cell that started them; two cells back is enough in practice.
+        self._seen = max(self._seen, self._shell.execution_count - 2)
+
+
+def _is_pieces(data: object) -> bool:
+    return isinstance(data, list) and all(isinstance(piece, str) for piece in data)

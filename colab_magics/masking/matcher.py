@@ -1,0 +1,285 @@
+"""Find every form of many secrets in a large text, in linear time (pure).
+
+The usual tools are too slow here: Aho-Corasick in Python costs a dictionary look-up a byte, and a regular
+expression with a thousand alternatives tries them at each byte. But no form is short. If the shortest has L
+bytes, any occurrence holds a whole 4-byte gram that starts at a multiple of L - 3, so it is enough to look at
+every (L - 3)th position: `set.isdisjoint` over a strided memoryview does that at C speed. A hit names the
+forms that hold the gram and where, so one comparison settles it, with no search around it.
+
+Text is compared *squeezed*, without white space, so that wrapping does not hide a secret. Where there are
+escape sequences, it is compared a second time without those.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import compress, pairwise
+from typing import TypeAlias
+
+from colab_magics.masking import forms as spelling
+
+__all__ = ["Matcher"]
+
+FRAGMENT = 24  # bytes; a piece of a token this long is masked too: %whos shows 25 at either end
+HEAD = 8  # bytes after a known prefix that make a cut-off token worth masking
+GAP = 64  # bytes of separators between two characters of a form; bounds what a stream must hold back
+
+_GRAM = 4
+_BLOCK = 1 << 16
+_END = 256
+_VISIBLE = bytes(0 if byte in b" \t\n\r\v\f" else 1 for byte in range(256))
+
+
+class _Squeezed:
+    """Text without white space, and the way back to where each byte stood."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        pieces = [spelling.squeeze(raw[at : at + _BLOCK]) for at in range(0, len(raw), _BLOCK)]
+        self.data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._starts = [0]
+        for piece in pieces:
+            self._starts.append(self._starts[-1] + len(piece))
+        self._maps: dict[int, list[int]] = {}
+        self._end: list[int] | None = None
+
+    def at(self, index: int) -> int:
+        # The end is asked for with every piece of a stream, and not worth a map of the whole block.
+        if self._end is None:
+            self._end = self._places(max(0, len(self._raw) - _END), len(self._raw))
+        if index >= len(self.data) - len(self._end):
+            return self._end[index - len(self.data)]
+        block = bisect_right(self._starts, index) - 1
+        if block not in self._maps:
+            self._maps[block] = self._places(block * _BLOCK, (block + 1) * _BLOCK)
+        return self._maps[block][index - self._starts[block]]
+
+    def _places(self, start: int, end: int) -> list[int]:
+        raw = self._raw[start:end]
+        return list(compress(range(start, start + len(raw)), raw.translate(_VISIBLE)))
+
+
+class _Unescaped:
+    """A view without one kind of escape sequences."""
+
+    def __init__(self, base: _View, pattern: re.Pattern[bytes]) -> None:
+        self._base = base
+        self._pattern = pattern
+        self.data: bytes = pattern.sub(b"", base.data)
+        self._cuts: list[int] = []
+        self._removed: list[int] = [0]
+
+    def at(self, index: int) -> int:
+        if not self._cuts:
+            for match in self._pattern.finditer(self._base.data):
+                self._cuts.append(match.start() - self._removed[-1])
+                self._removed.append(self._removed[-1] + match.end() - match.start())
+        return self._base.at(index + self._removed[bisect_right(self._cuts, index)])
+
+
+_View: TypeAlias = "_Squeezed | _Unescaped"
+
+
+def _views(raw: bytes) -> list[_View]:
+    views: list[_View] = [_Squeezed(raw)]
+    # Not instead: an escape sequence is a guess, and a wrong one could swallow a secret's first character.
+    view = views[0]
+    for start, pattern in spelling.ESCAPES:
+        if start in view.data:
+            view = _Unescaped(view, pattern)
+    return views if view is views[0] else [*views, view]
+
+
+class Matcher:
+    """An unchanging set of secrets, ready to be looked for.
+
+    Parameters
+    ----------
+    secrets : iterable of str
+        Each of at least 8 visible characters.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        whole: set[bytes] = set()
+        self._tokens: set[bytes] = set()
+        self._heads: dict[bytes, list[bytes]] = {}
+        self._head_lengths: dict[bytes, int] = {}
+        for secret in secrets:
+            whole |= spelling.forms(secret)
+            plain = spelling.squeeze(secret.encode("utf-8", "surrogatepass"))
+            if spelling.is_token_like(secret.strip()):
+                self._tokens.add(plain)
+            self._add_head(plain)
+        self.longest = max(map(len, whole), default=0)
+        shortest = min(map(len, whole), default=FRAGMENT)
+        if self._tokens:
+            shortest = min(shortest, FRAGMENT)
+        self._stride = max(1, (shortest - _GRAM + 1) // _GRAM)
+        self._index: dict[int, list[tuple[bytes, int]]] = {}
+        self._starts: dict[bytes, list[tuple[bytes, int]]] = {}
+        self._stubs: set[bytes] = set()
+        for form in sorted(whole | self._tokens):
+            self._add_form(form)
+        self._grams = frozenset(self._index)
+
+    def _add_head(self, plain: bytes) -> None:
+        for prefix in spelling.PREFIXES:
+            start = prefix.encode()
+            if plain.startswith(start) and len(plain) >= len(start) + HEAD:
+                self._head_lengths[start] = len(start) + HEAD
+                self._heads.setdefault(plain[: len(start) + HEAD], []).append(plain)
+
+    def _add_form(self, form: bytes) -> None:
+        token = form in self._tokens
+        # Of a whole form, the first sampled position lies within one stride; a piece may start anywhere.
+        count = len(form) - _GRAM + 1 if token else min(self._stride * _GRAM, len(form) - _GRAM + 1)
+        for offset in range(count):
+            gram = int.from_bytes(form[offset : offset + _GRAM], sys.byteorder)
+            self._index.setdefault(gram, []).append((form, offset))
+        for offset in range(count if token else 1):
+            start = form[offset : offset + _GRAM]
+            self._starts.setdefault(start, []).append((form, offset))
+            self._stubs.update(start[:length] for length in range(1, _GRAM))
+
+    def spans(self, raw: bytes) -> list[tuple[int, int]]:
+        """Find what must be masked.
+
+        Parameters
+        ----------
+        raw : bytes
+            UTF-8 text, or binary data.
+
+        Returns
+        -------
+        list of (int, int)
+            Half-open byte ranges, in order; overlapping ones are joined.
+        """
+        return self._spans(_views(raw))
+
+    def scan(self, raw: bytes) -> tuple[list[tuple[int, int]], int, int]:
+        """Find what must be masked, and where a form may have begun that later text would complete.
+
+        Parameters
+        ----------
+        raw : bytes
+            A stream's text so far.
+
+        Returns
+        -------
+        (list of (int, int), int, int)
+            The spans; where in `raw` the unfinished candidate starts (its length when there is none); and
+            how many bytes of that are not separators.
+        """
+        views = _views(raw)
+        return self._spans(views), *self._tail(views, len(raw))
+
+    def _spans(self, views: list[_View]) -> list[tuple[int, int]]:
+        found = []
+        for view in views:
+            for start, end in self._hits(view.data):
+                places = view.at(start), view.at(end - 1) + 1
+                if places[1] - places[0] <= end - start + GAP or _is_close(view, start, end):
+                    found.append(places)
+        return join(found)
+
+    def _hits(self, data: bytes) -> Iterator[tuple[int, int]]:
+        if len(data) < spelling.MIN_LENGTH:
+            return
+        ends: dict[tuple[bytes, int], int] = {}
+        for place, gram in self._sampled(data):
+            for form, offset in self._index[gram]:
+                start = place - offset
+                if start >= 0 and data.startswith(form, start):
+                    yield start, start + len(form)
+                elif form in self._tokens and ends.get((form, start), 0) <= place:
+                    run = _run(data, form, place, offset)
+                    ends[form, start] = run[1]
+                    if run[1] - run[0] >= FRAGMENT:
+                        yield run
+        for prefix, length in self._head_lengths.items():
+            for place in _places(data, prefix):
+                for form in self._heads.get(data[place : place + length], ()):
+                    yield _run(data, form, place, 0)
+
+    def _sampled(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield place and gram wherever a sampled gram is one of ours."""
+        grams = self._grams
+        words = memoryview(data)[: len(data) // _GRAM * _GRAM].cast("I")[:: self._stride]
+        # A stray gram is common in a large text, so only its neighbourhood is looked at one by one: a smaller
+        # one when there are many grams to stray.
+        size = 64 if len(grams) > 1000 else 512
+        for first in range(0, len(words), size):
+            block = words[first : first + size]
+            if not grams.isdisjoint(block):
+                for number, gram in enumerate(block, first):
+                    if gram in grams:
+                        yield number * self._stride * _GRAM, gram
+
+    def _tail(self, views: list[_View], size: int) -> tuple[int, int]:
+        best = size, 0
+        for view in views:
+            for length in self._unfinished(view.data[-self.longest :]):
+                first, last = len(view.data) - length, len(view.data) - 1
+                start = view.at(first)
+                if size - view.at(last) - 1 <= GAP and _is_close(view, first, last + 1):
+                    if start < best[0]:
+                        best = start, length
+                    break
+        return best
+
+    def _unfinished(self, end: bytes) -> Iterator[int]:
+        """Yield the lengths of suffixes that begin some form, longest first."""
+        for at in range(len(end)):
+            start = end[at : at + _GRAM]
+            if len(start) < _GRAM:
+                if start in self._stubs:
+                    yield len(end) - at
+            elif start in self._starts:
+                rest = end[at:]
+                for form, offset in self._starts[start]:
+                    if len(rest) < len(form) - offset and form.startswith(rest, offset):
+                        yield len(rest)
+                        break
+
+
+def join(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sort half-open ranges and join those that overlap."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if joined and start < joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _places(data: bytes, prefix: bytes) -> Iterator[int]:
+    """Yield where `prefix` occurs."""
+    # Looking for one byte is fifty times as fast as looking for several, as long as it is rare. Prefixes end
+    # in a rare one (an underscore, a hyphen).
+    last, back = prefix[-1:], len(prefix) - 1
+    rare = data.count(last) * 1000 < len(data)
+    place = data.find(last, back) - back if rare else data.find(prefix)
+    while place >= 0:
+        if not rare or data.startswith(prefix, place):
+            yield place
+        place = data.find(last, place + back + 1) - back if rare else data.find(prefix, place + 1)
+
+
+def _run(data: bytes, form: bytes, place: int, offset: int) -> tuple[int, int]:
+    """Grow a match of `form` around data[place] as far as the two agree."""
+    end, at = place, offset
+    while end < len(data) and at < len(form) and data[end] == form[at]:
+        end, at = end + 1, at + 1
+    while place > 0 and offset > 0 and data[place - 1] == form[offset - 1]:
+        place, offset = place - 1, offset - 1
+    return place, end
+
+
+def _is_close(view: _View, start: int, end: int) -> bool:
+    """Tell whether no two neighbours among these bytes stand more than a gap apart."""
+    places = [view.at(index) for index in range(start, end)]
+    return all(after - before <= GAP + 1 for before, after in pairwise(places))

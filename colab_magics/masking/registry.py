@@ -1,0 +1,128 @@
+"""Which secrets are known, and the mask over a whole text."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from colab_magics.masking import forms
+from colab_magics.masking.matcher import Matcher
+
+__all__ = ["MASK", "matcher", "redact", "redact_bytes", "register", "withheld"]
+
+MASK = "***"
+
+_lock = threading.Lock()
+_secrets: frozenset[str] = frozenset()
+_matcher: Matcher | None = None  # made anew, when next needed, after a registration
+
+
+def register(value: str) -> None:
+    """Mask `value` from now on, wherever this process shows it.
+
+    Parameters
+    ----------
+    value : str
+        The secret. Registering it again changes nothing.
+
+    Raises
+    ------
+    ValueError
+        If it has fewer than 8 characters (white space not counted): masking so short a text would
+        destroy ordinary output. The message does not contain it.
+    """
+    global _secrets, _matcher
+    if len("".join(value.split())) < forms.MIN_LENGTH:
+        raise ValueError(
+            f"a secret shorter than {forms.MIN_LENGTH} characters cannot be masked: "
+            "it would occur by chance in ordinary output; use a longer one"
+        )
+    if value in _secrets:
+        return
+    with _lock:
+        _secrets |= {value}
+        _matcher = None
+
+
+def matcher() -> Matcher | None:
+    """Return the matcher for all secrets known now, or None when there are none."""
+    global _matcher
+    current = _matcher
+    if current is None and _secrets:
+        with _lock:
+            current = _matcher
+            if current is None:
+                current = _matcher = Matcher(_secrets)
+    return current
+
+
+def withheld(error: BaseException) -> str:
+    """Say that a text is not shown because masking it failed; nothing of the text, or of the error's."""
+    return f"[text withheld: the mask of colab_magics failed with {type(error).__name__}]"
+
+
+def redact(text: str) -> str:
+    """Mask every form of every known secret.
+
+    Parameters
+    ----------
+    text : str
+        Anything that may be shown.
+
+    Returns
+    -------
+    str
+        `text` with each secret replaced by `MASK`. If masking itself fails, a sentence that says so, and
+        nothing of `text`.
+    """
+    try:
+        current = matcher()
+        if current is None or len(text) < forms.MIN_LENGTH:
+            return text
+        raw = text.encode("utf-8", "surrogatepass")
+        spans = current.spans(raw)
+        if not spans:
+            return text
+        out, at = [], 0
+        for start, end in spans:
+            out += [raw[at:start], MASK.encode()]
+            at = end
+        return b"".join([*out, raw[at:]]).decode("utf-8", "surrogatepass")
+    except Exception as error:  # noqa: BLE001 - a mask that fails must not let the text through
+        return withheld(error)
+
+
+def redact_bytes(data: bytes) -> bytes:
+    """Mask every form of every known secret in binary data, keeping its length.
+
+    Parameters
+    ----------
+    data : bytes
+        Text of unknown encoding, an array, a picture: offsets in it may matter to whoever reads it.
+
+    Returns
+    -------
+    bytes
+        As many bytes as `data`, each secret overwritten by asterisks. All of it is, if masking itself fails.
+    """
+    try:
+        current = matcher()
+        spans = current.spans(data) if current else []
+        if not spans:
+            return data
+        out = bytearray(data)
+        for start, end in spans:
+            out[start:end] = b"*" * (end - start)
+        return bytes(out)
+    except Exception:  # noqa: BLE001 - a mask that fails must not let the data through
+        return b"*" * len(data)
+
+
+def _after_fork() -> None:
+    # A thread that does not exist in the child may have held the lock.
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

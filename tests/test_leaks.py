@@ -1,0 +1,75 @@
+"""The leak matrix: every way out of a real kernel, first shown to be open, then shown to be closed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from kernels import Said, holds, running
+from leak_channels import CHANNELS, SETUP, TOKEN, WILD, Channel
+
+pytest.importorskip("ipykernel")
+
+ARM = """
+from colab_magics import masking
+masking.arm(get_ipython())
+masking.register(S)
+masking.register(W)
+"""
+
+
+def leaks(channel: Channel, text: str) -> bool:
+    return holds(text, channel.needle())
+
+
+def harvest(folder: Path, preparation: str, seen: Callable[[Channel, str], bool]) -> Iterator[tuple[str, str]]:
+    """Run every channel in one kernel; yield its name and all that came out."""
+    folder.mkdir()
+    (folder / "secrets.json").write_text(json.dumps([TOKEN, WILD]))
+    with running(folder) as kernel:
+        ready = kernel.run(SETUP + preparation)
+        assert not ready.of("error"), ready.text
+        for channel in CHANNELS:
+            if channel.needs and importlib.util.find_spec(channel.needs) is None:
+                continue
+
+            def out(said: Said, channel: Channel = channel) -> str:
+                return (folder / channel.file).read_bytes().decode("latin-1") if channel.file else said.text
+
+            options = channel.options or {}
+            if channel.ask:
+                kernel.run(channel.code)
+                said = kernel.ask(*channel.ask, **options)
+            else:
+                said = kernel.run(channel.code, answers=channel.answers, **options,
+                                  until=lambda said, out=out, channel=channel: seen(channel, out(said)))  # fmt: skip
+            yield channel.name, out(said)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return dict(harvest(tmp_path_factory.mktemp("bare") / "k", "", leaks))
+
+
+@pytest.fixture(scope="module")
+def armed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return dict(harvest(tmp_path_factory.mktemp("armed") / "k", ARM, lambda channel, text: channel.mark in text))
+
+
+def test_the_matrix_is_wide() -> None:
+    """At least 60 different channels are tried, each under its own name."""
+    assert len({channel.name for channel in CHANNELS}) == len(CHANNELS) >= 60
+
+
+@pytest.mark.parametrize("channel", CHANNELS, ids=lambda channel: channel.name)
+def test_no_secret_gets_out(channel: Channel, bare: dict[str, str], armed: dict[str, str]) -> None:
+    """A secret that this channel lets out of a bare kernel does not leave a masked one; a mask does."""
+    if channel.needs:
+        pytest.importorskip(channel.needs)  # the channel is that package
+    assert holds(bare[channel.name], channel.needle()), "this channel does not leak even without the mask"
+    for form in (channel.needle(), TOKEN, WILD):
+        assert not holds(armed[channel.name], form)
+    assert channel.mark in armed[channel.name], "the text went missing, not only the secret"
