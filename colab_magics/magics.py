@@ -17,7 +17,7 @@ from IPython.core.error import StdinNotImplementedError, UsageError
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from traitlets import Bool, Enum, Int, Unicode, observe
 
-from colab_magics import core, masking
+from colab_magics import completion, core, masking
 from colab_magics.core.settings import INSTALLERS, Settings
 from colab_magics.core.verbs import parser
 from colab_magics.display import Lines, described
@@ -209,6 +209,7 @@ def load(shell: InteractiveShell) -> None:
     global _loaded
     _loaded = magics = ColabMagics(shell=shell)
     shell.register_magics(magics)
+    completion.install(shell)
     if magics.settings().mask:
         masking.arm(shell)
 
@@ -218,6 +219,7 @@ def unload(shell: InteractiveShell) -> None:
     global _loaded
     _loaded = None
     masking.disarm(shell)
+    completion.remove(shell)
     for magics in [known for known in shell.configurables if isinstance(known, ColabMagics)]:
         shell.configurables.remove(magics)
         for kind, names in dict(magics.magics).items():  # type: ignore[attr-defined]  # set by @magics_class
