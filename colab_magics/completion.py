@@ -53,7 +53,8 @@ def remove(shell: InteractiveShell) -> None:
     for name in _keys():
         dispatcher = shell.Completer.custom_completers.strs.get(name)
         if dispatcher is not None:
-            dispatcher.chain = [entry for entry in dispatcher.chain if entry[1] is not _complete]
+            # IPython binds a hook to the shell, so what stands there is a method of ours.
+            dispatcher.chain = [entry for entry in dispatcher.chain if getattr(entry[1], "__func__", None) is not _complete]
 
 
 def _keys() -> list[str]:
