@@ -45,13 +45,15 @@ def candidates(line: str, word: str) -> list[str]:
 def install(shell: InteractiveShell) -> None:
     """Complete our verbs in `shell`, as magics and as lines of a block."""
     for name in _keys():
-        shell.set_hook("complete_command", _complete, str_key=name)
+        set_hook: Any = shell.set_hook  # IPython ships no type for it
+        set_hook("complete_command", _complete, str_key=name)
 
 
 def remove(shell: InteractiveShell) -> None:
     """Take back what `install` did."""
     for name in _keys():
-        dispatcher = shell.Completer.custom_completers.strs.get(name)
+        completers: Any = shell.Completer
+        dispatcher = completers.custom_completers.strs.get(name)
         if dispatcher is not None:
             # IPython binds a hook to the shell, so what stands there is a method of ours.
             dispatcher.chain = [entry for entry in dispatcher.chain if getattr(entry[1], "__func__", None) is not _complete]

@@ -95,16 +95,19 @@ def test_run_takes_a_block_from_standard_input(box: sandbox.Sandbox) -> None:
     assert key_of(env["DATA_LINK"]) not in done.stdout
 
 
-def test_an_interrupt_ends_the_command_and_its_children(tmp_path: Path) -> None:
+def test_an_interrupt_ends_the_command_and_its_children() -> None:
     """Ctrl-C ends what the block had started, and the status is 130."""
-    os.mkfifo(tmp_path / "ready")
-    Path("block.txt").write_text(f"run sh -c 'echo $$ > {tmp_path}/ready; exec sleep 600'\n")
-    command = subprocess.Popen(
-        [sys.executable, "-m", "colab_magics", "run", "block.txt"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
-    child = int((tmp_path / "ready").read_text())
-    command.send_signal(signal.SIGINT)
-    _, err = command.communicate(timeout=30)
+    Path("block.txt").write_text("run sh -c 'echo pid $$; exec sleep 600'\n")
+    with subprocess.Popen(
+        [sys.executable, "-m", "colab_magics", "run", "block.txt"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        assert command.stdout is not None
+        child = next(int(line.split()[1]) for line in command.stdout if line.startswith("pid "))
+        command.send_signal(signal.SIGINT)
+        _, err = command.communicate(timeout=30)
     assert command.returncode == 130
     assert "run it again" in err
     with pytest.raises(ProcessLookupError):

@@ -125,7 +125,6 @@ def test_an_interrupt_stops_every_step_and_the_next_run_goes_on(box: sandbox.San
     link = box.folder_link("data")
     hold = threading.Event()
     box.fail(link, delay=hold, delay_at=20, times=1)
-    os.mkfifo(tmp_path / "ready")
 
     class Interrupt(Log):
         def tick(self) -> None:
