@@ -113,8 +113,19 @@ def test_settling() -> None:
     with known(TOKEN):
         mask = StreamMask()
         assert [mask.feed("a ghp_aB"), mask.settle(), mask.feed(TOKEN[6:] + " b")] == ["a ", "ghp_aB", "*** b"]
-        assert [mask.feed(TOKEN[:9]), mask.settle(), mask.feed(TOKEN[9:] + " b")] == ["", "***", " b"]
-        assert [mask.feed(TOKEN[:9]), mask.settle(), mask.feed(" else")] == ["", "***", " else"]
+        assert [mask.feed(TOKEN[:14]), mask.settle(), mask.feed(TOKEN[14:] + " b")] == ["***", "", " b"]
+        code = TOKEN.encode().hex()
+        assert [mask.feed(code[:9]), mask.settle(), mask.feed(code[9:] + " b")] == ["", "***", " b"]
+        assert [mask.feed(code[:9]), mask.settle(), mask.feed(" else")] == ["", "***", " else"]
+
+
+def test_the_beginning_of_a_link_is_ordinary_text() -> None:
+    """Where a stream stops at what many links begin with, that is shown; where it stops near the end, it is not."""
+    link = "https://www.dropbox.com/scl/fo/abcdefghijkl/h?rlkey=0123456789abcdefghijklmno&dl=0"
+    with known(link):
+        mask = StreamMask()
+        assert [mask.feed("see https://www.dropbox.com/\n"), mask.settle()] == ["see ", "https://www.dropbox.com/\n"]
+        assert [mask.feed(link[:60]), mask.settle(), mask.feed(link[60:] + "\n")] == ["", "***", "\n"]
 
 
 def test_a_secret_registered_midway() -> None:

@@ -6,7 +6,6 @@ download programs report: often an HTML page stands in the place of the content,
 
 from __future__ import annotations
 
-import email.message
 import re
 import time
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urljoin, urlsplit
 
-from colab_magics.core.links import Link, is_loopback
+from colab_magics.core.links import Link, is_loopback, plain_name
 from colab_magics.errors import ColabMagicsError, LinkError, TransferError
 
 __all__ = ["Answer", "RetryError", "answer_of", "next_hop", "page_refusal", "status_refusal"]
@@ -31,8 +30,9 @@ _PAGES: tuple[tuple[str, str], ...] = (
         r"traffic|bandwidth|temporarily disabled|banned",
         "is switched off for today: the traffic of its account is used up",
     ),
-    (r"(log|sign) ?in", "asks to log in: it is not shared with everybody who has the link; change that"),
+    (r"enter the password|password required", "needs a password; store it as a secret and add --password secret:NAME"),
 )
+_LOGIN = "asks to log in: it is not shared with everybody who has the link; change that, or make a new link"
 
 
 class RetryError(Exception):
@@ -87,6 +87,8 @@ def answer_of(link: Link, address: str, headers: Mapping[str, str], first: bytes
     """
     name = _file_name(headers.get("Content-Disposition", "")) or link.name
     length = headers.get("Content-Length") or headers.get("X-Dropbox-Content-Length") or ""
+    if headers.get("Content-Encoding", "identity").lower() not in {"", "identity"}:
+        length = ""  # it would be that of the packed form, and what arrives here is unpacked
     etag = headers.get("ETag", "")
     path = urlsplit(address).path
     own_name = unquote(urlsplit(link.url).path.rpartition("/")[2])
@@ -120,8 +122,9 @@ def status_refusal(link: Link, status: int, headers: Mapping[str, str]) -> Excep
             if link.is_dropbox
             else "its server limits downloads"
         )
+        when = f"in {_duration(wait)}" if wait else "later"
         error = TransferError(
-            f"the traffic of {shown} is used up ({status}): {owner}; try again later, or share it elsewhere"
+            f"the traffic of {shown} is used up ({status}): {owner}; try again {when}, or share it elsewhere"
         )
         patient = wait is not None and wait <= LONGEST_WAIT
         return RetryError("the server asks to wait", wait, error) if patient else error
@@ -135,15 +138,19 @@ def page_refusal(link: Link, headers: Mapping[str, str], first: bytes) -> ColabM
     is_html = headers.get("Content-Type", "").lower().startswith("text/html")
     looks_html = re.match(rb"\s*(<!doctype html|<html)", first[:512], re.IGNORECASE) is not None
     wanted = link.kind == "url" and re.search(r"\.html?$", urlsplit(link.url).path, re.IGNORECASE)
-    is_page = (is_html or (link.kind == "folder" and looks_html)) and not wanted
-    if "attachment" in headers.get("Content-Disposition", "").lower():
+    is_page = ((is_html and not first.startswith(b"PK")) or (link.kind == "folder" and looks_html)) and not wanted
+    if "attachment" in headers.get("Content-Disposition", "").lower() and not (link.kind == "folder" and looks_html):
         is_page = False
     if not is_page:
         return None
-    text = re.sub(r"<(script|style).*?</\1>|<[^>]*>|\s+", " ", first.decode("utf-8", "replace"), flags=re.DOTALL)
-    for pattern, meaning in _PAGES:
-        if link.is_dropbox and re.search(pattern, text, re.IGNORECASE):
+    page = first.decode("utf-8", "replace")
+    text = re.sub(r"<(script|style).*?</\1>|<[^>]*>|\s+", " ", page, flags=re.DOTALL)
+    for pattern, meaning in _PAGES if link.is_dropbox else ():
+        if re.search(pattern, text, re.IGNORECASE):
             return LinkError(f"{link.shown} {meaning}")
+    # Every page of Dropbox's offers to log in; only the login page is about that.
+    if link.is_dropbox and re.search(r"<title>[^<]*\b(log|sign) ?in\b|name=.login_email", page, re.IGNORECASE):
+        return LinkError(f"{link.shown} {_LOGIN}")
     return LinkError(f"{link.shown} answers with a web page, not with a file; open it in a browser to see what it says")
 
 
@@ -160,7 +167,7 @@ def next_hop(link: Link, address: str, target: str) -> str:
     following = urljoin(address, target)
     parts = urlsplit(following)
     if link.is_dropbox and re.match(r"/login(/|$)", parts.path):
-        raise LinkError(f"{link.shown} asks to log in: it is not shared with everybody who has the link; change that")
+        raise LinkError(f"{link.shown} {_LOGIN}")
     plain = link.kind == "url" and link.url.startswith("http:") and parts.scheme == "http"
     if parts.scheme == "https" or plain or (parts.scheme == "http" and is_loopback(parts.hostname)):
         return following
@@ -183,12 +190,32 @@ def _date(text: str) -> float | None:
         return None
 
 
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
 def _file_name(disposition: str) -> str | None:
     """Read the name from ``Content-Disposition`` (RFC 6266: ``filename*`` wins), without any folders."""
-    message = email.message.Message()
-    message["Content-Disposition"] = disposition
-    name = message.get_filename()
-    if not name:
+    extended = re.search(r";\s*filename\*\s*=\s*\"?([\w-]*)'[^']*'([^\s;\"]+)", disposition, re.IGNORECASE)
+    if extended:
+        try:
+            name = plain_name(unquote(extended[2], extended[1] or "utf-8", "replace"))
+        except LookupError:
+            name = None
+        if name:
+            return name
+    plain = re.search(r';\s*filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;]+))', disposition, re.IGNORECASE)
+    if not plain:
         return None
-    name = re.split(r"[/\\]", name)[-1].strip()
-    return None if name in {"", ".", ".."} or "\0" in name else name
+    name = re.sub(r"\\([\\\"])", r"\1", plain[1]) if plain[1] is not None else plain[2]
+    # http.client reads headers as latin-1; a server that writes UTF-8 there means UTF-8.
+    return plain_name(_as_utf8(name))
+
+
+def _as_utf8(text: str) -> str:
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text

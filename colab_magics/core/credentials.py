@@ -1,8 +1,11 @@
-"""The broker that git asks for a token.
+"""The broker that git, and through it an installer, asks for a token.
 
 git runs a helper (`colab_magics.core.git_helper`) that asks a thread of this process over a socket in a folder
 that only this user can enter. So the token is in no argument list, in no environment, in no file and in no
 address: only in the answer to git. Configuration reaches git through ``GIT_CONFIG_COUNT`` (git 2.31 and newer).
+
+What this cannot stop: a program of this same user that asks the socket as git does, while an installation runs.
+Such a program can read the token file as well.
 """
 
 from __future__ import annotations
@@ -12,25 +15,27 @@ import os
 import shlex
 import shutil
 import socket
-import socketserver
 import sys
 import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from colab_magics import masking
-from colab_magics.core import git_helper
+from colab_magics.core import git_helper, hosts
 from colab_magics.core.environment import child_path
 from colab_magics.core.links import is_loopback
-from colab_magics.core.secrets import HOST_VARIABLES, NAMED_VARIABLE, Credential
+from colab_magics.core.secrets import NAMED_VARIABLE, Credential
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Broker", "clean_environment"]
 
-#: The user name that goes with a token, where a host insists on one. Sources: each host's page on git over https.
-USERNAMES = {"github.com": "x-access-token", "gitlab.com": "oauth2", "bitbucket.org": "x-token-auth"}
-_DEFAULT_USERNAME = "x-access-token"
-_LONGEST_QUESTION = 1 << 16
+_LONGEST_QUESTION = 1 << 16  # bytes
+_LONGEST_PATH = 100  # bytes; sun_path of unix(7) has 108, and less elsewhere
+_PATIENCE = 30.0  # seconds for a question to arrive
 # Each of these would write requests, and with them tokens, to a file or the terminal, or ask somebody else.
 _UNWANTED = ("GIT_TRACE", "GIT_CURL_VERBOSE", "GIT_ASKPASS", "SSH_ASKPASS", "GIT_REDACT")
 
@@ -55,50 +60,58 @@ class Broker:
         self.credentials = dict(credentials)
         self.refused: set[str] = set()
         self.asked: set[str] = set()
+        self._tried: dict[str, int] = {}
 
-    def __enter__(self) -> Broker:
-        self._folder = Path(tempfile.mkdtemp(prefix="colab_magics-"))  # mkdtemp's rights are 0700
-        broker = self
-
-        class Handler(socketserver.StreamRequestHandler):
-            timeout = 30
-
-            def handle(self) -> None:
-                with contextlib.suppress(OSError):
-                    if _is_mine(self.connection):
-                        self.wfile.write(broker._answer(self.rfile.read(_LONGEST_QUESTION)))
-
-        self._server = _Server(str(self._folder / "socket"), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+    def __enter__(self) -> Self:
+        self._folder = _folder()
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(self._folder / "socket"))
+        self._server.listen(16)
+        self._closing = False
+        self._thread = threading.Thread(target=self._serve, name="colab_magics broker", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._closing = True
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as knock:
+            knock.connect(str(self._folder / "socket"))  # wakes the thread, which then sees that it is over
         self._thread.join()
+        self._server.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return the environment for git and for whatever starts git: clean, and told to ask this broker."""
+        """Return the environment for git and for whatever starts git: clean, and told to ask this broker.
+
+        Parameters
+        ----------
+        environ : mapping, optional
+            What to start from; by default this process's environment.
+        """
         env = clean_environment(environ)
         env["GIT_TERMINAL_PROMPT"] = "0"
-        helper = " ".join(
-            shlex.quote(word) for word in (sys.executable, "-I", git_helper.__file__, str(self._folder / "socket"))
-        )
+        env["LANGUAGE"] = "en"  # what git says is read here
+        env["SSH_ASKPASS_REQUIRE"] = "never"  # with no terminal either, ssh fails where it would ask
+        words = (sys.executable, "-I", "-S", git_helper.__file__, str(self._folder / "socket"))
+        helper = " ".join(shlex.quote(word) for word in words)
         settings: list[tuple[str, str]] = []
         for host, credential in self.credentials.items():
-            base = f"{'http' if is_loopback(host.partition(':')[0]) else 'https'}://{host}"
             if credential is None:
                 continue
+            base = f"{'http' if is_loopback(host.partition(':')[0]) else 'https'}://{host}"
             settings += [
                 (f"credential.{base}.helper", ""),  # forgets the helpers that were configured before
                 (f"credential.{base}.helper", f"!{helper}"),
                 (f"credential.{base}.useHttpPath", "true"),
                 (f"url.{base}/.insteadOf", f"ssh://git@{host}/"),
+                (f"url.{base}/.insteadOf", f"ssh://{host}/"),
             ]
             if ":" not in host:
-                settings.append((f"url.{base}/.insteadOf", f"git@{host}:"))
+                settings += [
+                    (f"url.{base}/.insteadOf", f"git@{host}:"),
+                    (f"url.{base}/.insteadOf", f"ssh://git@{host}:22/"),
+                    (f"url.{base}/.insteadOf", f"git://{host}/"),
+                ]
         first = int(env.get("GIT_CONFIG_COUNT") or 0)
         for number, (key, value) in enumerate(settings, first):
             env[f"GIT_CONFIG_KEY_{number}"] = key
@@ -106,29 +119,74 @@ class Broker:
         env["GIT_CONFIG_COUNT"] = str(first + len(settings))
         return env
 
+    def try_next_username(self, host: str) -> bool:
+        """Show the host's token with the next likely user name from now on.
+
+        Returns
+        -------
+        bool
+            False when there is no further one: then it is the token that was refused.
+        """
+        credential = self.credentials.get(host)
+        tried = self._tried.get(host, 0) + 1
+        if credential is None or tried >= len(self._usernames(host, credential)):
+            return False
+        self._tried[host] = tried
+        self.refused.discard(host)
+        return True
+
+    def _usernames(self, host: str, credential: Credential) -> list[str]:
+        return hosts.usernames(host, credential.token.reveal(), credential.username)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                line, _ = self._server.accept()
+            except OSError:
+                return
+            if self._closing:
+                line.close()
+                return
+            threading.Thread(target=self._talk, args=(line,), daemon=True).start()
+
+    def _talk(self, line: socket.socket) -> None:
+        with contextlib.suppress(OSError), line:
+            line.settimeout(_PATIENCE)
+            if not _is_mine(line):
+                return
+            question = b""
+            while len(question) < _LONGEST_QUESTION and (piece := line.recv(4096)):
+                question += piece
+            line.sendall(self._answer(question))
+
     def _answer(self, question: bytes) -> bytes:
         operation, *lines = question.decode("utf-8", "replace").splitlines() or [""]
         given = dict(line.partition("=")[::2] for line in lines)
         host = given.get("host", "").lower()
         credential = self.credentials.get(host)
-        safe = given.get("protocol") == "https" or (
-            given.get("protocol") == "http" and is_loopback(host.partition(":")[0])
-        )
+        here = is_loopback(host.partition(":")[0])
+        safe = given.get("protocol") == "https" or (given.get("protocol") == "http" and here)
         if operation == "erase" and credential:
             self.refused.add(host)
-        if operation != "get":
+        if operation != "get" or self._closing:
             return b""
         self.asked.add(host)
         if credential is None or not safe:
             return b"quit=1\n"
-        username = credential.username or USERNAMES.get(host, _DEFAULT_USERNAME)
+        username = self._usernames(host, credential)[self._tried.get(host, 0)]
         return f"username={username}\npassword={credential.token.reveal()}\n".encode()
 
 
 def clean_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment for an installer and the build scripts that it runs: without any known secret."""
+    """Return the environment for an installer and the build scripts that it runs: without any known secret.
+
+    Parameters
+    ----------
+    environ : mapping, optional
+        What to start from; by default this process's environment.
+    """
     environ = os.environ if environ is None else environ
-    tokens = {name for names in HOST_VARIABLES.values() for name in names}
+    tokens = {name for names in hosts.VARIABLES.values() for name in names}
     env = {
         name: value
         for name, value in environ.items()
@@ -138,8 +196,13 @@ def clean_environment(environ: Mapping[str, str] | None = None) -> dict[str, str
     return env
 
 
-class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
+def _folder() -> Path:
+    """Make a folder that only this user can enter, with a name short enough for a socket in it."""
+    folder = Path(tempfile.mkdtemp(prefix="colab_magics-"))  # mkdtemp's rights are 0700
+    if len(os.fsencode(folder / "socket")) > _LONGEST_PATH:
+        folder.rmdir()
+        folder = Path(tempfile.mkdtemp(prefix="colab_magics-", dir="/tmp"))
+    return folder
 
 
 def _is_mine(connection: socket.socket) -> bool:

@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from colab_magics.core.archive import PIECE, Member
+from colab_magics.core.options import Selection
 from colab_magics.core.state import FOLDER, Manifest, Record
 
-__all__ = ["Decision", "Selection", "Tree", "decide"]
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which members are wanted.
-
-    A pattern without a slash is matched with every part of a path, one with a slash with the path from DEST on,
-    as in ``.gitignore``: ``*`` stops at a slash, ``**`` does not, and what matches a folder takes all that is in it.
-
-    Parameters
-    ----------
-    include : tuple of str
-        Globs of which one must match; none means all.
-    exclude : tuple of str
-        Globs of which none may match.
-    """
-
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-
-    @cached_property
-    def _patterns(self) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:
-        return [_compile(glob) for glob in self.include], [_compile(glob) for glob in self.exclude]
-
-    def takes(self, name: str) -> bool:
-        """Tell whether the member called `name` is wanted."""
-        include, exclude = self._patterns
-        if include and not any(pattern.match(name) for pattern in include):
-            return False
-        return not any(pattern.match(name) for pattern in exclude)
+__all__ = ["Decision", "DiskTree", "Tree", "decide"]
 
 
 class Tree(Protocol):
@@ -60,8 +29,11 @@ class Tree(Protocol):
     def obstacle(self, name: str) -> tuple[str, bool] | None:
         """Return the first parent of `name` that is no folder, and whether it is a symlink."""
 
-    def is_empty(self, name: str) -> bool:
-        """Tell whether the folder `name` has nothing in it."""
+    def target(self, name: str) -> str:
+        """Return where the symlink `name` points."""
+
+    def below(self, name: str) -> tuple[list[str], list[str]]:
+        """Return all that is in the folder `name`: what is no folder, and the folders, each before its parent."""
 
 
 @dataclass
@@ -76,10 +48,18 @@ class Decision:
         What is now known of files that stay as they are.
     folders : list of str
         Folders to make, since the archive holds them empty.
+    standing : list of str
+        Folders that the archive holds and that are there.
     backups : list of str
         What is moved out of the way because the user made or changed it.
     removals : list of (str, Record)
-        What goes: with ``--mirror`` what the link no longer holds, and files that stand in a folder's place.
+        What goes: with ``--mirror`` what the link no longer holds, and what stands in the place of another kind.
+    drops : list of str
+        Folders that go too if they are empty then.
+    removed : list of str
+        What the link no longer holds and ``--mirror`` takes away, the user's versions (see `backups`) among it.
+    seen : dict of str to (int, int)
+        Size in bytes and time stamp in nanoseconds of what is replaced, to notice when it changes meanwhile.
     left : list of str
         Members that are left alone because a symlink stands at or above their place.
     """
@@ -89,8 +69,12 @@ class Decision:
     unchanged: list[Member] = field(default_factory=list)
     records: dict[str, Record] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
+    standing: list[str] = field(default_factory=list)
     backups: list[str] = field(default_factory=list)
     removals: list[tuple[str, Record]] = field(default_factory=list)
+    drops: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
 
     @property
@@ -140,15 +124,18 @@ def decide(
     selection = selection or Selection()
     mind = _Mind(tree, manifest, once=once, force=force)
     held: set[str] = set()
+    folders: set[str] = {""}
     for member in members:
         held.add(member.name)
-        if member.name.split("/", 1)[0] == FOLDER or not selection.takes(member.name):
+        folders.update(_ancestors(member.name, folders))
+        if member.kind == "folder":
+            folders.add(member.name)
+        if member.name.split("/", 1)[0].casefold() == FOLDER or not selection.takes(member.name):
             continue
         if mind.way_is_free(member.name):
             mind.place(member)
     if mirror:
-        mind.remove_all_but(held)
-        mind.made.folders += [m.name for m in members if m.kind == "folder" and m.name not in mind.made.folders]
+        mind.remove_all_but(held, folders)
     return mind.made
 
 
@@ -172,21 +159,22 @@ class _Mind:
 
     def place(self, member: Member) -> None:
         status = self.tree.status(member.name)
+        mode = status.st_mode if status else 0
         if status is None:
             self._fresh(member)
-        elif stat.S_ISLNK(status.st_mode):
-            self.made.left.append(member.name)
-        elif member.kind == "folder":
-            if not stat.S_ISDIR(status.st_mode) and not self.once:
-                self._clear(member.name)
-                self._fresh(member)
-        elif stat.S_ISREG(status.st_mode) and member.kind == "file":
+        elif stat.S_ISLNK(mode):
+            if member.kind == "link" and self.tree.target(member.name) == member.target:
+                self.made.unchanged.append(member)
+            else:
+                self.made.left.append(member.name)
+        elif member.kind == "file" and stat.S_ISREG(mode):
             self._compare(member, status)
+        elif member.kind == "folder" and stat.S_ISDIR(mode):
+            self.made.standing.append(member.name)
         elif self.once:
             self.made.left.append(member.name)
         else:
-            if not (stat.S_ISDIR(status.st_mode) and self.tree.is_empty(member.name)):
-                self._clear(member.name)
+            self._clear(member.name)
             self._fresh(member)
 
     def _fresh(self, member: Member) -> None:
@@ -196,15 +184,29 @@ class _Mind:
             self.made.added.append(member)
 
     def _clear(self, name: str) -> None:
-        """Make room: what the user made goes to the backups, a file just as a sync left it may go."""
+        """Make room: what the user made or changed goes to the backups, what is just as a sync left it may go."""
         if name in self._cleared:
             return
         self._cleared.add(name)
-        record, status = self.manifest.files.get(name), self.tree.status(name)
-        if record and status and stat.S_ISREG(status.st_mode) and self._is_ours(name, record, status):
-            self.made.removals.append((name, _seen(record, status)))
+        status = self.tree.status(name)
+        is_folder = status is not None and stat.S_ISDIR(status.st_mode)
+        names, folders = self.tree.below(name) if is_folder else ([name], [])
+        removals = [self._removal(each) for each in names]
+        if all(removals):
+            self.made.removals += [removal for removal in removals if removal]
+            self.made.drops += [*folders, name] if is_folder else []
         else:
             self.made.backups.append(name)
+
+    def _removal(self, name: str) -> tuple[str, Record] | None:
+        """Return what takes `name` away, if it is a file just as a sync wrote it."""
+        record, status = self.manifest.files.get(name), self.tree.status(name)
+        if record is None or record.origin == "found" or status is None or not stat.S_ISREG(status.st_mode):
+            return None
+        same = (record.fits(status) and not self.force) or (
+            status.st_size == record.size and self.tree.crc(name) == record.crc
+        )
+        return (name, Record(record.size, status.st_mtime_ns, record.crc, record.origin)) if same else None
 
     def _compare(self, member: Member, status: os.stat_result) -> None:
         name, record = member.name, self.manifest.files.get(member.name)
@@ -223,21 +225,37 @@ class _Mind:
         self.made.updated.append(member)
         if not record or status.st_size != record.size or crc != record.crc:
             self.made.backups.append(name)
+        else:
+            self.made.seen[name] = (status.st_size, status.st_mtime_ns)
 
-    def remove_all_but(self, held: set[str]) -> None:
+    def remove_all_but(self, held: set[str], folders: set[str]) -> None:
         for name, record in self.manifest.files.items():
-            if name in held or record.origin != "folder" or self.tree.obstacle(name):
+            if name in held or record.origin != "folder" or name in self._cleared or self.tree.obstacle(name):
                 continue
             status = self.tree.status(name)
-            if status is None or not stat.S_ISREG(status.st_mode) or name in self._cleared:
+            if status is None or not stat.S_ISREG(status.st_mode):
                 continue
-            if self._is_ours(name, record, status):
-                self.made.removals.append((name, _seen(record, status)))
+            self.made.removed.append(name)
+            removal = self._removal(name)
+            if removal:
+                self.made.removals.append(removal)
             else:
                 self.made.backups.append(name)
+        emptied: set[str] = set()
+        for name in self.made.removed:
+            emptied |= _ancestors(name, emptied)
+        for name in sorted({*emptied, *self.manifest.folders} - folders, key=len, reverse=True):
+            status = None if self.tree.obstacle(name) else self.tree.status(name)
+            if status and stat.S_ISDIR(status.st_mode):
+                self.made.drops.append(name)
 
-    def _is_ours(self, name: str, record: Record, status: os.stat_result) -> bool:
-        return record.fits(status) or (status.st_size == record.size and self.tree.crc(name) == record.crc)
+
+def _ancestors(name: str, known: set[str]) -> set[str]:
+    """Return the folders above `name`, up to the first that is in `known`."""
+    found: set[str] = set()
+    while (name := name.rpartition("/")[0]) and name not in known:
+        found.add(name)
+    return found
 
 
 class DiskTree:
@@ -280,30 +298,21 @@ class DiskTree:
             self._parents[parent] = above
         return self._parents[parent]
 
-    def is_empty(self, name: str) -> bool:
-        """Tell whether the folder `name` has nothing in it."""
+    def target(self, name: str) -> str:
+        """Return where the symlink `name` points."""
+        return os.readlink(f"{self._root}/{name}")
+
+    def below(self, name: str) -> tuple[list[str], list[str]]:
+        """Return all that is in the folder `name`: what is no folder, and the folders, each before its parent."""
+        files: list[str] = []
+        folders: list[str] = []
         with os.scandir(f"{self._root}/{name}") as entries:
-            return next(entries, None) is None
-
-
-def _seen(record: Record, status: os.stat_result) -> Record:
-    return Record(record.size, status.st_mtime_ns, record.crc, record.origin)
-
-
-def _compile(glob: str) -> re.Pattern[str]:
-    anchored = "/" in glob.rstrip("/")
-    text = "" if anchored else "(?:.*/)?"
-    for token in re.findall(r"\*\*/?|\*|\?|\[!?\]?[^]]*\]|.", glob.strip("/"), re.DOTALL):
-        if token == "**/":
-            text += "(?:.*/)?"
-        elif token == "**":
-            text += ".*"
-        elif token in "*?":
-            text += "[^/]" + ("*" if token == "*" else "")
-        elif token[0] == "[" and len(token) > 1:
-            text += (
-                "[" + ("^" if token[1] == "!" else "") + token[1 + (token[1] == "!") : -1].replace("\\", r"\\") + "]"
-            )
-        else:
-            text += re.escape(token)
-    return re.compile(f"{text}(?:/.*)?\\Z", re.DOTALL)
+            found = [(f"{name}/{entry.name}", entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for path, is_folder in found:
+            if is_folder:
+                inner = self.below(path)
+                files += inner[0]
+                folders += [*inner[1], path]
+            else:
+                files.append(path)
+        return files, folders

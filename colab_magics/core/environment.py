@@ -37,7 +37,7 @@ def detect(environ: Mapping[str, str] | None = None, *, override: str | None = N
     environ = os.environ if environ is None else environ
     if environ.get("KAGGLE_KERNEL_RUN_TYPE"):
         return "kaggle"
-    if "google.colab._shell" in sys.modules or environ.get("COLAB_RELEASE_TAG"):
+    if _is_colab_shell() or environ.get("COLAB_RELEASE_TAG"):
         return "colab"
     if environ.get("DATABRICKS_RUNTIME_VERSION"):
         return "databricks"
@@ -46,6 +46,13 @@ def detect(environ: Mapping[str, str] | None = None, *, override: str | None = N
     if any(Path(home).is_dir() for home in ("/home/sagemaker-user", "/home/studio-lab-user")):
         return "sagemaker"
     return {"darwin": "macos", "win32": "windows"}.get(sys.platform, "linux")
+
+
+def _is_colab_shell() -> bool:
+    """Tell whether the running shell is Colab's: that ``google.colab`` can be imported tells nothing."""
+    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = get_ipython() if get_ipython else None
+    return any(kind.__module__ == "google.colab._shell" for kind in type(shell).__mro__)
 
 
 def child_path(environ: Mapping[str, str] | None = None) -> str:

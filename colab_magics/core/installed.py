@@ -8,10 +8,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import os
 import re
-import site
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,9 +19,28 @@ from urllib.parse import unquote, urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from colab_magics.core import requirements
+from colab_magics.core.requirements import lines as requirement_lines
 from colab_magics.core.specs import canonical
 
-__all__ = ["Dist", "forget_caches", "imported_modules", "requirement_holds", "snapshot"]
+__all__ = [
+    "Dist",
+    "arguments_hold",
+    "dependencies_hold",
+    "from_folder",
+    "from_repository",
+    "lines_hold",
+    "requirement_holds",
+    "requirement_lines",
+    "snapshot",
+]
+
+_INFO = re.compile(r"^(?P<name>[A-Za-z0-9][\w.]*)-(?P<version>[^-]+)\.dist-info$")
+# They say where to look, not what for: a requirement that holds is not looked for.
+_NEUTRAL = re.compile(
+    r"(-i|--index-url|--pypi-url|--extra-index-url|-f|--find-links|--trusted-host|--prefer-binary|--only-binary|"
+    r"--no-binary|--no-index|-q|--quiet|--no-input|--disable-pip-version-check|--progress-bar)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +49,9 @@ class Dist:
 
     Attributes
     ----------
-    name, version : str
+    key : str
+        Its name in the form in which names are compared.
+    version : str
         As its metadata says.
     url : str
         Where it was installed from when that was not an index; else empty.
@@ -45,7 +65,7 @@ class Dist:
         Changes when it is installed anew (nanoseconds).
     """
 
-    name: str
+    key: str
     version: str
     url: str = ""
     commit: str | None = None
@@ -54,9 +74,12 @@ class Dist:
     stamp: int = 0
 
     @property
-    def key(self) -> str:
-        """The name in the form in which names are compared."""
-        return canonicalize_name(self.name)
+    def name(self) -> str:
+        """The name as its metadata writes it."""
+        try:
+            return str(metadata.distribution(self.key).metadata["Name"])
+        except (metadata.PackageNotFoundError, KeyError):
+            return self.key
 
     @property
     def folder(self) -> Path | None:
@@ -64,61 +87,59 @@ class Dist:
         parts = urlsplit(self.url)
         return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
-
-def forget_caches() -> None:
-    """Make the import system see what was installed a moment ago."""
-    importlib.invalidate_caches()
+    def is_at(self, commit: str) -> bool:
+        """Tell whether it was built from a commit, which may be abbreviated."""
+        return self.commit is not None and self.commit.startswith(commit)
 
 
 def snapshot() -> dict[str, Dist]:
     """Read every installed distribution, by its comparable name; of two with one name the first on the path counts."""
-    forget_caches()
+    importlib.invalidate_caches()
     found: dict[str, Dist] = {}
     for distribution in metadata.distributions():
-        name = distribution.metadata["Name"]
-        if name and canonicalize_name(name) not in found:
-            found[canonicalize_name(name)] = _dist(distribution, name)
+        dist = _dist(distribution)
+        if dist:
+            found.setdefault(dist.key, dist)
     return found
 
 
-def _dist(distribution: metadata.Distribution, name: str) -> Dist:
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
-        text = distribution.read_text("direct_url.json")
-        stamp = _stamp(distribution)
-        if not text:
-            return Dist(name, distribution.version, stamp=stamp)
-        data = json.loads(text)
-        vcs = data.get("vcs_info") or {}
-        editable = bool((data.get("dir_info") or {}).get("editable"))
-        subdirectory = data.get("subdirectory")
-        return Dist(name, distribution.version, data["url"], vcs.get("commit_id"), subdirectory, editable, stamp)
-    return Dist(name, distribution.version)
-
-
-def _stamp(distribution: metadata.Distribution) -> int:
+def _dist(distribution: metadata.Distribution) -> Dist | None:
     place = getattr(distribution, "_path", None)  # the folder of its metadata; no public name for it exists
+    # Parsing the metadata of some hundred distributions takes longer than asking a host for a ref.
+    if match := _INFO.match(os.path.basename(str(place))):
+        key, version = canonicalize_name(match["name"]), match["version"]
+    else:
+        name = distribution.metadata["Name"]
+        if not name:
+            return None
+        key, version = canonicalize_name(name), distribution.version
     try:
-        return Path(str(place)).stat().st_mtime_ns
+        stamp = os.stat(str(place)).st_mtime_ns
     except OSError:
-        return 0
+        stamp = 0
+    with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError, OSError):
+        if text := distribution.read_text("direct_url.json"):
+            data = json.loads(text)
+            commit = (data.get("vcs_info") or {}).get("commit_id")
+            editable = bool((data.get("dir_info") or {}).get("editable"))
+            return Dist(key, version, data["url"], commit, data.get("subdirectory"), editable, stamp)
+    return Dist(key, version, stamp=stamp)
 
 
 def from_repository(dists: Iterable[Dist], url: str, subdirectory: str | None) -> Dist | None:
-    """Return the distribution that was installed from a repository."""
-    for dist in dists:
-        if (
-            dist.url
-            and dist.folder is None
-            and canonical(dist.url) == canonical(url)
-            and dist.subdirectory == subdirectory
-        ):
-            return dist
-    return None
+    """Return the distribution that was installed from a repository, the newest when there are several."""
+    wanted = canonical(url)
+    found = [
+        dist for dist in dists if dist.commit and dist.subdirectory == subdirectory and canonical(dist.url) == wanted
+    ]
+    return max(found, key=lambda dist: dist.stamp, default=None)
 
 
 def from_folder(dists: Iterable[Dist], folder: Path) -> Dist | None:
-    """Return the distribution that was installed from a folder."""
-    return next((dist for dist in dists if dist.folder and dist.folder.resolve() == folder.resolve()), None)
+    """Return the distribution that was installed from a folder, the newest when there are several."""
+    place = folder.resolve()
+    found = [dist for dist in dists if dist.folder and dist.folder.resolve() == place]
+    return max(found, key=lambda dist: dist.stamp, default=None)
 
 
 def requirement_holds(text: str | Requirement, *, seen: set[tuple[str, frozenset[str]]] | None = None) -> bool:
@@ -150,7 +171,7 @@ def requirement_holds(text: str | Requirement, *, seen: set[tuple[str, frozenset
         return False
     if not requirement.specifier.contains(distribution.version, prereleases=True):
         return False
-    if requirement.url and not _is_from(_dist(distribution, requirement.name), requirement.url):
+    if requirement.url and not _is_from(_dist(distribution), requirement.url):
         return False
     if key in seen:
         return True
@@ -199,77 +220,83 @@ def arguments_hold(arguments: Sequence[str], *, folder: Path | None = None) -> b
     words = iter(arguments)
     asked = False
     for word in words:
-        if word in {"-q", "--quiet", "--no-input", "--disable-pip-version-check"}:
-            continue
-        if word in {"-r", "--requirement"} or word.startswith(("--requirement=", "-r")):
-            name = next(words, "") if word in {"-r", "--requirement"} else re.sub(r"^(-r|--requirement=)", "", word)
-            if not file_holds((folder or Path()) / name):
-                return False
-        elif word.startswith("-") or not requirement_holds(word):
+        # -r FILE, -rFILE, --requirement FILE and --requirement=FILE are one thing.
+        text = f"{word} {next(words, '')}" if word in {"-r", "--requirement", "-c", "--constraint"} else word
+        if inner := requirements.nested(text, (folder or Path()) / "arguments"):
+            held = _file_holds(inner[1], ()) if inner[0] == "-r" else _constraints_hold(inner[1])
+            asked = asked or inner[0] == "-r"
+        elif word in {"-q", "--quiet", "--no-input", "--disable-pip-version-check"}:
+            held = True
+        else:
+            held, asked = not word.startswith("-") and requirement_holds(word), True
+        if not held:
             return False
-        asked = True
     return asked
 
 
-def file_holds(path: Path) -> bool:
-    """Tell whether everything that a requirements file asks for is installed."""
-    try:
-        lines = list(requirement_lines(path))
-    except (OSError, UnicodeDecodeError):
-        return False
+def lines_hold(lines: Iterable[str]) -> bool:
+    """Tell whether everything that lines of a requirements file ask for is installed.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        As `colab_magics.core.requirements.read` returns them: the paths in them are absolute.
+
+    Returns
+    -------
+    bool
+        False also when that cannot be proved.
+    """
     for line in lines:
         text = re.sub(r"\s--hash[= ]\S+", "", line)
-        if nested := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)$", text):
-            if not file_holds(path.parent / nested[1]):
+        if _NEUTRAL.match(text):
+            continue
+        if inner := requirements.nested(text, Path("/")):
+            if inner[0] != "-c" or not _constraints_hold(inner[1]):
                 return False
         elif text.startswith("-") or not requirement_holds(text):
             return False
     return True
 
 
-def imported_modules(name: str) -> list[str]:
-    """List the top-level modules of a distribution that this process has imported."""
+def _file_holds(path: Path, above: tuple[Path, ...]) -> bool:
     try:
-        files = metadata.distribution(name).files or []
-    except metadata.PackageNotFoundError:
-        return []
-    tops = {file.parts[0] if len(file.parts) > 1 else file.stem for file in files if file.suffix in {".py", ".so"}}
-    tops |= set((metadata.distribution(name).read_text("top_level.txt") or "").split())
-    return sorted(top for top in tops if top in sys.modules and top.isidentifier())
+        texts = list(requirement_lines(path))
+    except (OSError, UnicodeDecodeError):
+        return False
+    for text in texts:
+        if (inner := requirements.nested(text, path)) and inner[0] == "-r":
+            if path in above or not _file_holds(inner[1], (*above, path)):
+                return False
+        elif not lines_hold([f"-c {inner[1].absolute()}" if inner else text]):
+            return False
+    return True
 
 
-def activate(name: str) -> None:
-    """Process a distribution's ``.pth`` files, which Python reads only when it starts: an editable one needs them."""
+def _constraints_hold(path: Path) -> bool:
+    """Tell whether what is installed of the projects that a constraints file names has the versions it allows."""
     try:
-        files = metadata.distribution(name).files or []
-    except metadata.PackageNotFoundError:
-        return
-    for file in files:
-        if file.suffix == ".pth":
-            place = Path(str(file.locate()))
-            site.addpackage(str(place.parent), place.name, None)
-
-
-def requirement_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a requirements file as pip reads them: continued lines joined, comments gone."""
-    joined = ""
-    for line in path.read_text("utf-8-sig").splitlines():
-        joined += line
-        if joined.endswith("\\"):
-            joined = joined[:-1]
+        texts = list(requirement_lines(path))
+    except (OSError, UnicodeDecodeError):
+        return False
+    for text in texts:
+        try:
+            requirement = Requirement(re.sub(r"\s--hash[= ]\S+", "", text))
+            version = metadata.version(requirement.name)
+        except InvalidRequirement:
+            return False
+        except metadata.PackageNotFoundError:
             continue
-        text = "" if joined.lstrip().startswith("#") else joined.partition(" #")[0].strip()
-        joined = ""
-        if text:
-            yield text
-    if joined.strip():
-        yield joined.strip()
+        excluded = requirement.marker and not requirement.marker.evaluate({"extra": ""})
+        if requirement.url or not (excluded or requirement.specifier.contains(version, prereleases=True)):
+            return False
+    return True
 
 
-def _is_from(dist: Dist, url: str) -> bool:
-    if not url.startswith("git+"):
-        return dist.url == url
+def _is_from(dist: Dist | None, url: str) -> bool:
+    if dist is None or not url.startswith("git+"):
+        return dist is not None and dist.url == url
     address, _, ref = url.removeprefix("git+").partition("#")[0].rpartition("@")
     pinned = "/" not in ref and ":" not in ref
     # Only a full commit proves itself; a branch or a tag may have moved since.
-    return canonical(address if pinned else url) == canonical(dist.url) and (not pinned or ref in {dist.commit})
+    return pinned and ref == dist.commit and canonical(address) == canonical(dist.url)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ __all__ = ["LinkResult", "drive_root", "expand", "find_drive", "free_name", "mou
 _DRIVE = "drive:"
 _COLAB_MOUNTPOINT = "/content/drive"
 _LONGEST_TARGET = 4096  # bytes; PATH_MAX on Linux
+_mounted: list[Path] = []  # the root of what `mount_drive` mounted last: it may be elsewhere than usual
 
 
 @dataclass
@@ -84,8 +87,9 @@ def find_drive(settings: Settings) -> Path | None:
     """Return the drive's root where there is one: the configured folder, or Colab's mounted Drive."""
     if settings.drive_root is not None:
         return settings.drive_root
-    mounted = Path(_COLAB_MOUNTPOINT, "MyDrive")
-    return mounted if environment.detect(override=settings.env) == "colab" and mounted.is_dir() else None
+    if environment.detect(override=settings.env) != "colab":
+        return None
+    return next((root for root in (*_mounted, Path(_COLAB_MOUNTPOINT, "MyDrive")) if root.is_dir()), None)
 
 
 def drive_root(settings: Settings) -> Path:
@@ -132,20 +136,29 @@ def mount_drive(mountpoint: str | None = None, *, dry_run: bool = False, setting
     comes first here. It must run in the main thread.
     """
     settings = settings or Settings.load()
-    if settings.drive_root is not None:
+    here = environment.detect(override=settings.env) == "colab"
+    # A configured folder that is there needs no mount; on Colab one that is not may lie inside the drive.
+    if settings.drive_root is not None and (not here or settings.drive_root.is_dir()):
         return drive_root(settings)
-    if environment.detect(override=settings.env) != "colab":
+    if not here:
         raise LayoutError(_no_drive(settings))
-    where = Path(mountpoint or _COLAB_MOUNTPOINT)
+    where = Path(os.path.abspath(os.path.expanduser(mountpoint or _COLAB_MOUNTPOINT)))
     root = where / "MyDrive"
-    if root.is_dir() or dry_run:
-        return root
+    if dry_run:
+        return settings.drive_root or root
+    if not root.is_dir():
+        _mount(where, root)
+    _mounted[:] = [root]
+    return drive_root(settings)
+
+
+def _mount(where: Path, root: Path) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        raise LayoutError("Colab mounts Drive in the main thread only; run mount_drive in a cell of its own, first")
     try:
         drive = importlib.import_module("google.colab.drive")
     except ImportError:
-        raise LayoutError(
-            "google.colab cannot be imported here; set drive_root to the folder to use as the drive"
-        ) from None
+        raise LayoutError("google.colab cannot be imported here; set drive_root to the folder to use as one") from None
     try:
         drive.mount(str(where))
     except (ValueError, NotImplementedError) as error:
@@ -158,7 +171,6 @@ def mount_drive(mountpoint: str | None = None, *, dry_run: bool = False, setting
         ) from None
     if not root.is_dir():
         raise LayoutError(f"Drive is mounted at {str(where)!r}, but has no MyDrive; mount it once by hand and look")
-    return root
 
 
 def symlink(
@@ -203,6 +215,8 @@ def symlink(
     place = Path(os.path.abspath(expand(shown, settings)))
     if target in {place, Path(os.path.realpath(place.parent), place.name)}:
         raise LayoutError(f"{str(shown)!r} would point to itself; give another place, or another source")
+    if target.is_relative_to(place) and not place.is_symlink():
+        raise LayoutError(f"the source lies inside {str(shown)!r}, which the link would replace; give another place")
     on_drive = os.fspath(source).startswith(_DRIVE)
     if not on_drive and not dry_run and not os.path.lexists(target):
         raise LayoutError(f"the source {os.fspath(source)!r} does not exist; correct it, or make it first")
@@ -217,24 +231,33 @@ def symlink(
     if dry_run:
         return LinkResult(shown, target, "planned")
     with _told(shown):
-        if on_drive:
+        if on_drive and not os.path.lexists(target):
             target.mkdir(parents=True, exist_ok=True)
         place.parent.mkdir(parents=True, exist_ok=True)
-        backup = None
-        if obstacle:
-            backup = free_name(place.with_name(place.name + ".backup"))
+        backup = free_name(place.with_name(place.name + ".backup")) if obstacle else None
+        _put(place, target, backup)
+    return LinkResult(shown, target, "linked", backup and shown.with_name(backup.name))
+
+
+def _put(place: Path, target: Path, backup: Path | None) -> None:
+    """Put the link at its place, moving what stands there to `backup`; on failure all is as before."""
+    # Beside its place first, then over it in one step: where a link stood, there is no moment without one.
+    fresh = free_name(place.with_name(f".{place.name}.link"))
+    fresh.symlink_to(target)
+    try:
+        if backup:
             place.rename(backup)
         elif place.is_dir() and not place.is_symlink():
             place.rmdir()
-        # Beside its place first, then over it in one step: there is no moment without a link.
-        fresh = free_name(place.with_name(f".{place.name}.link"))
-        fresh.symlink_to(target)
         try:
             fresh.replace(place)
         except BaseException:
-            fresh.unlink(missing_ok=True)
+            if backup:
+                backup.rename(place)
             raise
-    return LinkResult(shown, target, "linked", backup and shown.with_name(backup.name))
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def free_name(path: Path) -> Path:
@@ -271,7 +294,10 @@ def _holds_target(place: Path, target: Path) -> bool:
         return False
     if not text or len(text.splitlines()) != 1 or "://" in text or "\0" in text:
         return False
-    return text.startswith(("/", "./", "../", "~/")) or Path(text).name == target.name
+    if Path(text).name == target.name:
+        return True
+    # "./train.sh --fast" is somebody's script, not the target of a link.
+    return text.startswith(("/", "./", "../", "~/")) and not re.search(r"\s-", text)
 
 
 @contextmanager
@@ -287,4 +313,4 @@ def _no_drive(settings: Settings) -> str:
     where = environment.detect(override=settings.env)
     if where == "colab":
         return "Google Drive is not mounted; run %mount_drive first (or set drive_root to another folder)"
-    return f"there is no Google Drive on {where}; set drive_root (COLAB_MAGICS_DRIVE_ROOT) to the folder to use as the drive"
+    return f"there is no Google Drive on {where}; set drive_root (COLAB_MAGICS_DRIVE_ROOT) to the folder to use as one"

@@ -7,7 +7,10 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["Line", "Problem", "Word", "read_lines"]
+__all__ = ["SYMBOL", "Line", "Problem", "Word", "read_lines", "symbol"]
+
+#: What `symbol` returns, with the name; its sign is a letter that no keyboard has, so that it passes as part of a name.
+SYMBOL = re.compile("\ua78f([A-Za-z_][A-Za-z0-9_]*)\ua78f")
 
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[^}]*)\}|(?P<plain>[A-Za-z_]\w*))")
 _OPERATORS = "|&;<>()`*?["
@@ -74,6 +77,11 @@ class Line:
     number: int
     words: list[Word] = field(default_factory=list)
     text: str = ""
+
+
+def symbol(name: str) -> str:
+    """Return what stands for a variable whose value is not known yet."""
+    return f"\ua78f{name}\ua78f"
 
 
 def read_lines(text: str, lookup: Callable[[str], str | None], problems: list[Problem]) -> Iterator[Line]:

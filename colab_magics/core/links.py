@@ -8,7 +8,6 @@ download programs know them: ``/s/`` and ``/scl/fi/`` are files, ``/sh/`` and ``
 from __future__ import annotations
 
 import hashlib
-import html
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlun
 from colab_magics import masking
 from colab_magics.errors import LinkError, TokenError
 
-__all__ = ["DROPBOX", "Kind", "Link", "fetch_address", "is_loopback", "parse", "rewrite"]
+__all__ = ["DROPBOX", "Kind", "Link", "fetch_address", "is_loopback", "parse", "plain_name", "rewrite"]
 
 #: Where Dropbox's share links live.
 DROPBOX = "https://www.dropbox.com"
@@ -25,7 +24,6 @@ DROPBOX = "https://www.dropbox.com"
 Kind = Literal["file", "folder", "redirector", "url"]
 
 _WWW = {"dropbox.com", "www.dropbox.com", "m.dropbox.com"}
-_CONTENT = {"dl.dropbox.com", "dl.dropboxusercontent.com"}
 _SHORT = {"db.tt", "www.db.tt"}
 
 _COPY = "open it on dropbox.com, choose Share > Copy link, and use that link"
@@ -120,8 +118,9 @@ def parse(link: str, *, dropbox_url: str = DROPBOX) -> Link:
     TokenError
         When a user name or password stands in the address.
     """
-    text = html.unescape(link.strip().strip("<>\"'"))
-    if re.match(r"^(www\.|m\.|dl\.)?(dropbox(usercontent)?\.com|db\.tt)/", text, re.IGNORECASE):
+    # Copied out of a page's source a link holds &amp;; other entities are left alone: &copy= may be a parameter.
+    text = link.strip().strip("<>\"'").replace("&amp;", "&")
+    if re.match(r"^([\w-]+\.)*(dropbox(usercontent)?\.com|db\.tt)/", text, re.IGNORECASE):
         text = f"https://{text}"
     try:
         parts = urlsplit(text)
@@ -140,8 +139,12 @@ def parse(link: str, *, dropbox_url: str = DROPBOX) -> Link:
         )
     base = urlsplit(dropbox_url)
     if host in _SHORT:
+        if not parts.path.strip("/"):
+            raise LinkError(f"{host} alone is no link; {_COPY}")
         return Link(urlunsplit(("https", host, parts.path, "", "")), "redirector", secrets=_long(parts.path))
-    if host in _WWW | _CONTENT | {"paper.dropbox.com"} or (host, port) == (base.hostname, base.port):
+    if (host, port) == (base.hostname, base.port) and parts.path.startswith(base.path.rstrip("/") + "/"):
+        return _dropbox(parts._replace(path=parts.path[len(base.path.rstrip("/")) :]), host)
+    if host in _WWW | {"paper.dropbox.com"} or re.fullmatch(r"([\w-]+\.)*(dl\.dropbox|dropboxusercontent)\.com", host):
         return _dropbox(parts, host)
     return Link(urlunsplit(parts._replace(fragment="")), "url", name=_last(parts.path))
 
@@ -222,8 +225,14 @@ def _long(path: str) -> tuple[str, ...]:
     return _secrets(*path.split("/"))
 
 
+def plain_name(text: str) -> str | None:
+    """Return a file's name that came from outside without any folders; None when nothing is left to call it."""
+    name = re.sub(r"[\x00-\x1f\x7f]", "_", re.split(r"[/\\]", text)[-1]).strip()
+    return None if name in {"", ".", ".."} else name
+
+
 def _last(path: str) -> str | None:
-    return unquote(path.rstrip("/").rpartition("/")[2]) or None
+    return plain_name(unquote(path.rstrip("/").rpartition("/")[2]))
 
 
 def _brief(text: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from colab_magics.core import links, secrets, specs
-from colab_magics.core.lexer import Line, Problem, Word, read_lines
+from colab_magics.core.lexer import SYMBOL, Line, Problem, Word, read_lines
 from colab_magics.core.verbs import VERBS, parser, suggestion
 from colab_magics.errors import ColabMagicsError, InstallError, PlanError, TokenError
 
@@ -171,7 +171,7 @@ def _leading_options(verb: str, rest: list[Word]) -> tuple[argparse.Namespace, l
 def _check(verb: str, args: argparse.Namespace, dropbox_url: str) -> None:
     """Look at what can be known of the arguments without running the step."""
     if verb == "dropbox_sync":
-        if not args.link.startswith("secret:"):
+        if not args.link.startswith("secret:") and not SYMBOL.search(args.link):
             links.parse(args.link, dropbox_url=dropbox_url)
         _check_secret("--password", args.password)
     if verb == "private_pip":
@@ -180,7 +180,8 @@ def _check(verb: str, args: argparse.Namespace, dropbox_url: str) -> None:
         _check_secret("--token", args.token)
         for spec in args.specs:
             specs.parse_spec(spec, owner="owner")
-    if verb == "mount_drive" and args.mountpoint and not Path(args.mountpoint).is_absolute():
+    known = verb == "mount_drive" and args.mountpoint and not SYMBOL.match(args.mountpoint)
+    if known and not Path(args.mountpoint).is_absolute():
         raise PlanError(f"the mountpoint {args.mountpoint!r} must be an absolute path, such as /content/drive")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from colab_magics.core.environment import ENVIRONMENTS
 from colab_magics.core.links import DROPBOX, is_loopback
 from colab_magics.errors import ColabMagicsError, LinkError
 
@@ -59,6 +60,8 @@ class Settings:
             raise ColabMagicsError(f"installer {self.installer!r} is unknown; use one of {', '.join(INSTALLERS)}")
         if self.jobs is not None and self.jobs < 1:
             raise ColabMagicsError(f"jobs must be 1 or more, not {self.jobs}")
+        if self.env is not None and self.env not in ENVIRONMENTS:
+            raise ColabMagicsError(f"env {self.env!r} is unknown; use one of {', '.join(ENVIRONMENTS)}")
         base = urlsplit(self.dropbox_url)
         if base.scheme != "https" and not (base.scheme == "http" and is_loopback(base.hostname)):
             raise LinkError(

@@ -1,4 +1,4 @@
-"""What a sync leaves in DEST: the manifest, the journal, the backups; and the lock that guards them.
+"""What a sync leaves in DEST, and the lock that guards it.
 
 Everything lies in ``DEST/.colab_magics/``, but the lock: DEST may not exist yet, so locks lie in the user's
 cache folder under a digest of DEST's real path.
@@ -6,34 +6,46 @@ cache folder under a digest of DEST's real path.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from colab_magics.core.layout import free_name
 from colab_magics.core.progress import SILENT, Progress
 
-__all__ = ["FOLDER", "Journal", "Manifest", "Record", "backup_place", "locked", "write_whole"]
+__all__ = [
+    "FOLDER",
+    "MANIFEST",
+    "UNFINISHED",
+    "Manifest",
+    "Record",
+    "locked",
+    "sibling_folder",
+    "work_folder",
+    "write_whole",
+]
 
 #: The folder inside DEST that holds what we keep.
 FOLDER = ".colab_magics"
 
+#: The manifest's name in it.
+MANIFEST = "manifest.json"
+#: What the name of a file ends with that is not all written; DEST's lock is held meanwhile, so there is one at most.
+UNFINISHED = ".new"
+
 _VERSION = 1
-_JOURNAL, _MANIFEST, _WORK = "journal.json", "manifest.json", "work"
+_WORK = "work"
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A file as a sync left it.
 
     Attributes
@@ -69,7 +81,7 @@ class Manifest:
     folders : list of str
         Folders that syncs made.
     links : dict of str to dict
-        For each link (by its identity) the members that it held and the selection they were taken with;
+        For each link (by its identity) the members and folders that it held, and how they were asked for;
         an entry exists only once a sync of that link was complete.
     """
 
@@ -81,7 +93,7 @@ class Manifest:
     def load(cls, dest: Path) -> Manifest:
         """Read DEST's manifest; a missing or unreadable one is an empty one, so the worst case is more work."""
         try:
-            data = json.loads((dest / FOLDER / _MANIFEST).read_text("utf-8"))
+            data = json.loads((dest / FOLDER / MANIFEST).read_text("utf-8"))
             if data["version"] != _VERSION:
                 return cls()
             files = {name: Record(*record) for name, record in data["files"].items()}
@@ -93,107 +105,22 @@ class Manifest:
         """Return the manifest as the bytes of its file."""
         files = {name: [r.size, r.mtime_ns, r.crc, r.origin] for name, r in self.files.items()}
         data = {"version": _VERSION, "links": self.links, "folders": self.folders, "files": files}
-        return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        return json.dumps(data, separators=(",", ":")).encode()
 
     def save(self, dest: Path) -> None:
-        """Write the manifest of DEST, whole or not at all."""
-        write_whole(dest / FOLDER / _MANIFEST, self.dump())
+        """Write the manifest of DEST, whole or not at all; one that says the same already is not touched."""
+        path, data = dest / FOLDER / MANIFEST, self.dump()
+        try:
+            if path.read_bytes() == data:
+                return
+        except OSError:
+            pass
+        write_whole(path, data)
 
-
-@dataclass
-class Journal:
-    """The moves that bring a proved sync into an existing DEST.
-
-    It is written to disk before the first move, so that a run which dies among them is completed by the next:
-    each move can be made twice.
-
-    Attributes
-    ----------
-    folders : list of str
-        Folders to make.
-    removals : list of (str, Record)
-        Files that go, unless they are no longer as recorded.
-    backups : list of (str, str)
-        What is moved out of the way, and where to; both below DEST.
-    moves : list of str
-        Files that come from the work folder.
-    manifest : Manifest
-        What is true of DEST afterwards.
-    """
-
-    folders: list[str] = field(default_factory=list)
-    removals: list[tuple[str, Record]] = field(default_factory=list)
-    backups: list[tuple[str, str]] = field(default_factory=list)
-    moves: list[str] = field(default_factory=list)
-    manifest: Manifest = field(default_factory=Manifest)
-
-    def commit(self, dest: Path) -> None:
-        """Make the moves; what was staged lies in ``work_folder(dest) / 'tree'``."""
-        work = work_folder(dest)
-        write_whole(work / _MANIFEST, self.manifest.dump())
-        steps = {
-            "folders": self.folders,
-            "removals": [[name, r.size, r.mtime_ns] for name, r in self.removals],
-            "backups": self.backups,
-            "moves": self.moves,
-        }
-        write_whole(dest / FOLDER / _JOURNAL, json.dumps(steps).encode())
-        _replay(dest)
-
-
-def recover(dest: Path) -> bool:
-    """Complete what a run that died had proved and begun to move in, and clear what it had not.
-
-    Returns
-    -------
-    bool
-        Whether there was something to complete.
-    """
-    begun = (dest / FOLDER / _JOURNAL).is_file()
-    if begun:
-        _replay(dest)
-    shutil.rmtree(work_folder(dest), ignore_errors=True)
-    shutil.rmtree(sibling_folder(dest), ignore_errors=True)
-    return begun
-
-
-def _replay(dest: Path) -> None:
-    journal = dest / FOLDER / _JOURNAL
-    work = work_folder(dest)
-    steps = json.loads(journal.read_text("utf-8"))
-    for name, size, mtime_ns in steps["removals"]:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            if Record(size, mtime_ns, 0).fits((dest / name).lstat()):
-                (dest / name).unlink()
-    for name, place in steps["backups"]:
-        source, target = dest / name, dest / place
-        if os.path.lexists(source) and not os.path.lexists(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.rename(target)
-    _drop_empty(dest, {os.path.dirname(name) for name, _, _ in steps["removals"]})
-    for name in steps["folders"]:
-        (dest / name).mkdir(parents=True, exist_ok=True)
-    for name in steps["moves"]:
-        source, target = work / "tree" / name, dest / name
-        if os.path.lexists(source):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.is_dir() and not target.is_symlink():
-                target.rmdir()  # an empty one: one with content was moved to the backups
-            source.replace(target)
-    if (work / _MANIFEST).is_file():
-        (work / _MANIFEST).replace(dest / FOLDER / _MANIFEST)
-    journal.unlink(missing_ok=True)
-    shutil.rmtree(work, ignore_errors=True)
-
-
-def _drop_empty(dest: Path, folders: set[str]) -> None:
-    for folder in sorted(folders, key=len, reverse=True):
-        while folder:
-            try:
-                (dest / folder).rmdir()
-            except OSError:
-                break
-            folder = os.path.dirname(folder)
+    def members(self, identity: str, kind: str = "members") -> list[str]:
+        """Return the members (or, for the kind ``'folders'``, the folders) that a link's last complete sync left."""
+        names = self.links.get(identity, {}).get(kind)
+        return names if isinstance(names, list) else []
 
 
 def work_folder(dest: Path) -> Path:
@@ -206,25 +133,18 @@ def sibling_folder(dest: Path) -> Path:
     return dest.with_name(f".{dest.name}{FOLDER}")
 
 
-def backup_place(dest: Path, name: str) -> str:
-    """Return where the user's version of `name` goes, below DEST; an earlier backup is never replaced."""
-    place = free_name(dest / FOLDER / "backup" / name)
-    return place.relative_to(dest).as_posix()
-
-
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that a reader, or the next run, sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    number, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    fresh = path.with_name(f"{path.name}{UNFINISHED}")
     try:
-        with os.fdopen(number, "wb") as file:
+        with fresh.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(fresh, path)
+        fresh.replace(path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(fresh)
+        fresh.unlink(missing_ok=True)
         raise
 
 

@@ -6,17 +6,14 @@ it is neither kept nor shown. Range and ETag follow RFC 9110 (sections 13 and 14
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 import requests
@@ -33,20 +30,24 @@ from colab_magics.core.answers import (
     page_refusal,
     status_refusal,
 )
+from colab_magics.core.body import Body
 from colab_magics.core.links import Link
+from colab_magics.core.part import Part
 from colab_magics.core.progress import SILENT, Progress
 from colab_magics.core.secrets import Secret
+from colab_magics.core.streaming import Stream
+from colab_magics.core.zipstream import UnstreamableError
 from colab_magics.errors import LinkError, TransferError
 
 __all__ = ["Client", "Received"]
 
 _TIMEOUT = (15.0, 60.0)  # seconds to connect, and between two pieces
 _TRIES = 5
+_BACKOFF = 0.2  # seconds; doubled with each try
 _HOPS = 15
-_PIECE = 1 << 18
 _PAGE = 1 << 16  # bytes of an error page that are read to understand it
 _REDIRECTS = {301, 302, 303, 307, 308}
-_UNCHANGED, _PARTIAL, _BEYOND = 304, 206, 416
+_UNCHANGED, _BEYOND = 304, 416
 # Without dl=1 and for a browser's name Dropbox shows a page; this name gets the content, whatever its version.
 _HEADERS = {"User-Agent": "colab-magics", "Accept": "*/*", "Accept-Encoding": "identity"}
 _T = TypeVar("_T")
@@ -61,7 +62,7 @@ class Received:
     answer : Answer
         What the server said of it.
     size, crc, sha256 : int, int, str
-        Its length in bytes and its digests.
+        Its length in bytes and its digests; of what was unpacked on its way there are none.
     transferred : int
         Bytes that came over the network, those of broken tries among them.
     """
@@ -96,7 +97,7 @@ class Client:
         self._session.headers.update(_HEADERS)
         self._session.auth = _NoAuth()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Client:  # noqa: PYI034 - typing has Self from Python 3.11 on, and nothing derives from this
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -122,8 +123,10 @@ class Client:
         """Return what the server says of `link`, without the content."""
         return self._retrying(link, self._ask)
 
-    def download(self, link: Link, into: Path, *, etag: str | None = None) -> Received | None:
-        """Write what `link` shares to a file.
+    def download(
+        self, link: Link, into: Path, *, etag: str | None = None, stream: Stream | None = None
+    ) -> Received | None:
+        """Write what `link` shares to a file, or unpack it while it arrives.
 
         Parameters
         ----------
@@ -133,6 +136,8 @@ class Client:
             The file to write.
         etag : str, optional
             The validator of the content that is there already.
+        stream : Stream, optional
+            Takes a zip in place of the file, when it is one that could not be resumed if the connection broke.
 
         Returns
         -------
@@ -148,7 +153,12 @@ class Client:
         OSError
             When they could not be written.
         """
-        part = _Part(into)
+        part = Part(into)
+        if stream is not None:
+            try:
+                return self._retrying(link, lambda link: self._download(link, part, etag, stream))
+            except UnstreamableError:
+                pass  # then with all of it at hand
         return self._retrying(link, lambda link: self._download(link, part, etag))
 
     def _resolve_once(self, link: Link) -> Link:
@@ -164,16 +174,18 @@ class Client:
         with self._open(link, {}) as (_, answer, _):
             return answer
 
-    def _download(self, link: Link, part: _Part, etag: str | None) -> Received | None:
+    def _download(self, link: Link, part: Part, etag: str | None, stream: Stream | None = None) -> Received | None:
         headers = {"If-None-Match": etag} if etag else part.headers()
-        with self._open(link, headers) as (response, answer, pieces):
+        with self._open(link, headers) as (response, answer, body):
             if response.status_code == _UNCHANGED:
                 return None
-            with part.continued(response, answer) as file:
+            if stream is not None and body.head.startswith(b"PK\x03\x04") and not _resumable(answer):
+                return self._unpack(link, answer, body, stream)
+            with part.continued(response.status_code, response.headers, answer) as file:
                 self._progress.begin(answer.name or link.name or "download", part.total)
                 try:
                     self._progress.advance(part.size)
-                    for piece in pieces:
+                    for piece in body:
                         part.take(file, piece)
                         self._progress.advance(len(piece))
                 finally:
@@ -182,17 +194,27 @@ class Client:
                 raise RetryError(f"the connection ended after {part.size} of {part.total} bytes")
             return Received(answer, part.size, part.crc, part.sha256.hexdigest(), part.transferred)
 
+    def _unpack(self, link: Link, answer: Answer, body: Body, stream: Stream) -> Received:
+        self._progress.begin(answer.name or link.name or "download", answer.size)
+        try:
+            size = stream.take(body)
+        finally:
+            self._progress.end()
+        if answer.size is not None and size != answer.size:
+            raise RetryError(f"the connection ended after {size} of {answer.size} bytes")
+        return Received(answer, size, 0, "", size)
+
     @contextmanager
-    def _open(self, link: Link, headers: dict[str, str]) -> Iterator[tuple[requests.Response, Answer, Iterator[bytes]]]:
-        """Follow the link to its content; yield the response, what it says, and the content in pieces."""
+    def _open(self, link: Link, headers: dict[str, str]) -> Iterator[tuple[requests.Response, Answer, Body]]:
+        """Follow the link to its content; yield the response, what it says, and the content."""
         with self._follow(link, headers) as response:
-            pieces = response.iter_content(_PIECE)
-            first = b"" if response.status_code == _UNCHANGED else next(pieces, b"")
-            if page_refusal(link, response.headers, first):
-                while len(first) < _PAGE and (piece := next(pieces, b"")):
-                    first += piece
-                _raise(page_refusal(link, response.headers, first))
-            yield response, answer_of(link, response.url, response.headers, first), chain([first], pieces)
+            body = Body(response)
+            if page_refusal(link, response.headers, body.head):
+                page = b""
+                while len(page) < _PAGE and (piece := body.read()):
+                    page += piece
+                _raise(page_refusal(link, response.headers, page))
+            yield response, answer_of(link, response.url, response.headers, body.head), body
 
     def _follow(self, link: Link, headers: dict[str, str]) -> requests.Response:
         address = links.fetch_address(link, self._dropbox_url)
@@ -230,13 +252,17 @@ class Client:
         """Answer Dropbox's password page in the way the page itself does: ``POST /sm/auth`` in the same cookie jar."""
         if self._password is None:
             raise LinkError(f"{link.shown} needs a password; store it as a secret and add --password secret:NAME")
+        if not self._is_dropboxs(response.url):
+            raise LinkError(
+                f"{link.shown} asks for its password on another site; it was not sent, open it in a browser"
+            )
         found = parse_qs(urlsplit(response.url).query).get("content_id") or re.findall(
             r"content_id[=\"':\s]+([\w.+=/%-]+)", response.text
         )
         parts = urlsplit(link.url)
         form = {
             "is_xhr": "true",
-            "t": self._session.cookies.get("t") or "",
+            "t": next((cookie.value or "" for cookie in self._session.cookies if cookie.name == "t"), ""),
             "content_id": unquote(found[0]) if found else "",
             "password": self._password.reveal(),
             "url": f"{parts.path}?{parts.query}",
@@ -252,13 +278,19 @@ class Client:
                 f"{link.shown} does not accept the password from {self._password.source}; check it in a browser"
             )
 
+    def _is_dropboxs(self, address: str) -> bool:
+        """Tell whether a password may be sent to where `address` is: Dropbox, or what stands in for it."""
+        there, base = urlsplit(address), urlsplit(self._dropbox_url)
+        own = (there.scheme, there.netloc) == (base.scheme, base.netloc)
+        return own or (there.scheme == "https" and there.hostname in {"dropbox.com", "www.dropbox.com"})
+
     def _retrying(self, link: Link, attempt: Callable[[Link], _T]) -> _T:
         for number in range(1, _TRIES + 1):
             try:
                 with self._patient(link):
                     return attempt(link)
             except RetryError as error:
-                pause = min(0.2 * 2**number, 10.0) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
+                pause = min(_BACKOFF * 2**number, 10.0) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
                 pause = error.wait if error.wait is not None else pause
                 if number == _TRIES or pause > LONGEST_WAIT:
                     again = (
@@ -285,49 +317,8 @@ class Client:
             raise TransferError(f"{link.shown} cannot be fetched ({type(error).__name__}); check it") from None
 
 
-class _Part:
-    """A content that arrives in one try or in several."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.total: int | None = None
-        self.transferred = 0
-        self._etag: str | None = None
-        self._restart()
-
-    def _restart(self) -> None:
-        self.size, self.crc, self.sha256 = 0, 0, hashlib.sha256()
-
-    def headers(self) -> dict[str, str]:
-        """Ask for the rest only when the server named what the beginning belongs to."""
-        if not self.size or not self._etag:
-            return {}
-        return {"Range": f"bytes={self.size}-", "If-Range": self._etag}
-
-    @contextmanager
-    def continued(self, response: requests.Response, answer: Answer) -> Iterator[BinaryIO]:
-        """Open the file at the place where this response goes on: the end of what is there, or the start."""
-        match = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        fits = (
-            match and int(match[1]) == self.size and self.total in {None, int(match[2])} and answer.etag == self._etag
-        )
-        if response.status_code == _PARTIAL and not fits:
-            self._etag = None  # the next try starts over
-            raise RetryError("the content changed between two tries")
-        if response.status_code == _PARTIAL and match:
-            self.total = int(match[2])
-        else:
-            self._restart()
-            self.total, self._etag = answer.size, answer.etag
-        with self.path.open("ab" if self.size else "wb") as file:
-            yield file
-
-    def take(self, file: BinaryIO, piece: bytes) -> None:
-        file.write(piece)
-        self.size += len(piece)
-        self.transferred += len(piece)
-        self.crc = zlib.crc32(piece, self.crc)
-        self.sha256.update(piece)
+def _resumable(answer: Answer) -> bool:
+    return answer.etag is not None or (answer.size is not None and answer.mtime is not None)
 
 
 class _NoAuth(requests.auth.AuthBase):

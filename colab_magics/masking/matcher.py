@@ -17,11 +17,11 @@ import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import compress, pairwise
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from colab_magics.masking import forms as spelling
 
-__all__ = ["Matcher"]
+__all__ = ["Matcher", "Unfinished"]
 
 FRAGMENT = 24  # bytes; a piece of a token this long is masked too: %whos shows 25 at either end
 HEAD = 8  # bytes after a known prefix that make a cut-off token worth masking
@@ -31,6 +31,14 @@ _GRAM = 4
 _BLOCK = 1 << 16
 _END = 256
 _VISIBLE = bytes(0 if byte in b" \t\n\r\v\f" else 1 for byte in range(256))
+
+
+class Unfinished(NamedTuple):
+    """The end of a text that may be the beginning of a secret."""
+
+    start: int  # where in the text; its length if there is no such end
+    size: int  # bytes of it that are not separators
+    harmless: bool  # whether it tells so little that it may be shown
 
 
 class _Squeezed:
@@ -105,13 +113,16 @@ class Matcher:
     def __init__(self, secrets: Iterable[str]) -> None:
         whole: set[bytes] = set()
         self._tokens: set[bytes] = set()
+        self._random: set[bytes] = set()
         self._heads: dict[bytes, list[bytes]] = {}
         self._head_lengths: dict[bytes, int] = {}
         for secret in secrets:
-            whole |= spelling.forms(secret)
+            spelled = spelling.forms(secret)
+            whole |= spelled
             plain = spelling.squeeze(secret.encode("utf-8", "surrogatepass"))
             if spelling.is_token_like(secret.strip()):
                 self._tokens.add(plain)
+                self._random |= spelled
             self._add_head(plain)
         self.longest = max(map(len, whole), default=0)
         shortest = min(map(len, whole), default=FRAGMENT)
@@ -159,7 +170,7 @@ class Matcher:
         """
         return self._spans(_views(raw))
 
-    def scan(self, raw: bytes) -> tuple[list[tuple[int, int]], int, int]:
+    def scan(self, raw: bytes) -> tuple[list[tuple[int, int]], Unfinished]:
         """Find what must be masked, and where a form may have begun that later text would complete.
 
         Parameters
@@ -169,12 +180,11 @@ class Matcher:
 
         Returns
         -------
-        (list of (int, int), int, int)
-            The spans; where in `raw` the unfinished candidate starts (its length when there is none); and
-            how many bytes of that are not separators.
+        (list of (int, int), Unfinished)
+            The spans, and the longest end of `raw` that begins a form.
         """
         views = _views(raw)
-        return self._spans(views), *self._tail(views, len(raw))
+        return self._spans(views), self._tail(views, len(raw))
 
     def _spans(self, views: list[_View]) -> list[tuple[int, int]]:
         found = []
@@ -218,31 +228,44 @@ class Matcher:
                     if gram in grams:
                         yield number * self._stride * _GRAM, gram
 
-    def _tail(self, views: list[_View], size: int) -> tuple[int, int]:
-        best = size, 0
+    def _tail(self, views: list[_View], size: int) -> Unfinished:
+        best = Unfinished(size, 0, False)
         for view in views:
-            for length in self._unfinished(view.data[-self.longest :]):
+            for length, harmless in self._unfinished(view.data[-self.longest :]):
                 first, last = len(view.data) - length, len(view.data) - 1
                 start = view.at(first)
                 if size - view.at(last) - 1 <= GAP and _is_close(view, first, last + 1):
-                    if start < best[0]:
-                        best = start, length
+                    if start < best.start:
+                        best = Unfinished(start, length, harmless)
                     break
         return best
 
-    def _unfinished(self, end: bytes) -> Iterator[int]:
-        """Yield the lengths of suffixes that begin some form, longest first."""
+    def _unfinished(self, end: bytes) -> Iterator[tuple[int, bool]]:
+        """Yield the lengths of suffixes that begin some form, longest first, and whether they tell little."""
         for at in range(len(end)):
             start = end[at : at + _GRAM]
             if len(start) < _GRAM:
                 if start in self._stubs:
-                    yield len(end) - at
+                    yield len(end) - at, True
             elif start in self._starts:
                 rest = end[at:]
-                for form, offset in self._starts[start]:
-                    if len(rest) < len(form) - offset and form.startswith(rest, offset):
-                        yield len(rest)
-                        break
+                begun = [
+                    form
+                    for form, offset in self._starts[start]
+                    if len(rest) < len(form) - offset and form.startswith(rest, offset)
+                ]
+                if begun:
+                    yield len(rest), all(len(rest) < self._showable(form) for form in begun)
+
+    def _showable(self, form: bytes) -> int:
+        """Say how many bytes of a form its beginning must have to be kept from sight.
+
+        The beginning of a link or a phrase is ordinary text (``https://www.dropbox.com``); that of a random
+        token, after its host's prefix, is not.
+        """
+        if form not in self._random:
+            return max(HEAD, len(form) // 2)
+        return HEAD + max((len(prefix) for prefix in self._head_lengths if form.startswith(prefix)), default=0)
 
 
 def join(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

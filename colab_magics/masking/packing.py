@@ -13,6 +13,7 @@ __all__ = ["pack_stream"]
 
 _ESCAPES = [(b"\\", b"\\\\"), (b'"', b'\\"'), (b"\n", b"\\n"), (b"\r", b"\\r"), (b"\t", b"\\t"), (b"\x1b", b"\\u001b")]
 _OTHER_CONTROLS = [bytes([code]) for code in range(32) if bytes([code]) not in dict(_ESCAPES)]
+_BLOCK = 1 << 20  # characters; as in `stream`
 
 
 def pack_stream(session: Any, name: str, text: str) -> bytes:
@@ -33,10 +34,22 @@ def pack_stream(session: Any, name: str, text: str) -> bytes:
         What the session's packer would return, or JSON that means the same.
     """
     if session.packer == "json" and text.isascii():
-        raw = text.encode("ascii")
-        if not any(control in raw for control in _OTHER_CONTROLS):
-            for plain, escaped in _ESCAPES:
-                raw = raw.replace(plain, escaped)
-            return b'{"name": %b, "text": "%b"}' % (json.dumps(name).encode("ascii"), raw)
+        pieces = [b'{"name": ', json.dumps(name).encode("ascii"), b', "text": "']
+        for at in range(0, len(text), _BLOCK):
+            piece = _escape(text[at : at + _BLOCK])
+            if piece is None:
+                break
+            pieces.append(piece)
+        else:
+            return b"".join([*pieces, b'"}'])
     packed: bytes = session.pack({"name": name, "text": text})
     return packed
+
+
+def _escape(text: str) -> bytes | None:
+    raw = text.encode("ascii")
+    if any(control in raw for control in _OTHER_CONTROLS):
+        return None
+    for plain, escaped in _ESCAPES:
+        raw = raw.replace(plain, escaped)
+    return raw

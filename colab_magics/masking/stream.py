@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import operator
+
 from colab_magics.masking import registry
 from colab_magics.masking.registry import MASK, withheld
 
 __all__ = ["StreamMask"]
 
 _MASK = MASK.encode()
-_SHOWN = 8  # characters of an unfinished secret that may be shown when a stream must not wait
+_BLOCK = 1 << 20  # characters; memory for larger texts would be got from the system, and cleared, each time
 
 
 class StreamMask:
@@ -32,7 +34,7 @@ class StreamMask:
         self._pending = b""  # from where a secret may have begun
         self._done = 0  # how many bytes of it were given out
         self._masked = False  # whether the last of those were given out as a mask
-        self._size = 0  # how many bytes of it are not separators
+        self._harmless = True  # whether it tells little if it is shown as it is
 
     @property
     def holding(self) -> bool:
@@ -58,7 +60,11 @@ class StreamMask:
             What can be shown for certain: maybe nothing, maybe also what was held back before.
         """
         try:
-            return self._feed(text)
+            if len(text) <= _BLOCK:
+                return self._feed(text)
+            blocks = [text[at : at + _BLOCK] for at in range(0, len(text), _BLOCK)]
+            shown = [self._feed(block) for block in blocks]
+            return text if all(map(operator.is_, shown, blocks)) else "".join(shown)
         except Exception as error:  # noqa: BLE001 - a mask that fails must not let the text through
             self._forget()
             return withheld(error)
@@ -89,7 +95,7 @@ class StreamMask:
         if not self.holding:
             return ""
         try:
-            if self._size < _SHOWN:
+            if self._harmless:
                 return self._give_rest()
         except Exception as error:  # noqa: BLE001 - a mask that fails must not let the text through
             self._forget()
@@ -107,20 +113,21 @@ class StreamMask:
         return shown
 
     def _forget(self) -> None:
-        self._pending, self._done, self._masked, self._size = b"", 0, False, 0
+        self._pending, self._done, self._masked, self._harmless = b"", 0, False, True
 
     def _feed(self, text: str) -> str:
         matcher = registry.matcher()
         if matcher is None:
             return self.flush() + text if self._pending else text
         raw = self._pending + text.encode("utf-8", "surrogatepass")
-        spans, begin, size = matcher.scan(raw)
-        hold = begin if size >= self._patience else len(raw)
+        spans, end = matcher.scan(raw)
+        hold = end.start if end.size >= self._patience else len(raw)
+        self._harmless = end.harmless
         if not spans and not self.holding and hold == len(raw):  # most text, so not put together anew
-            self._pending, self._done, self._size, self._masked = raw[begin:], len(raw) - begin, size, False
+            self._pending, self._done, self._masked = raw[end.start :], len(raw) - end.start, False
             return text
         shown = self._give(raw, spans, hold)
-        self._pending, self._done, self._size = raw[begin:], self._done - begin, size
+        self._pending, self._done = raw[end.start :], self._done - end.start
         return shown
 
     def _give(self, raw: bytes, spans: list[tuple[int, int]], hold: int) -> str:

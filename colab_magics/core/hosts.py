@@ -1,0 +1,154 @@
+"""What is known of git hosts: the user name that goes with a token, and how each one writes an address. Pure.
+
+Sources: each host's own page on git over https, and for Gitea `services/auth/basic.go` of go-gitea/gitea.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["HOSTS", "VARIABLES", "Host", "host_of", "repository_address", "usernames"]
+
+
+@dataclass(frozen=True)
+class Host:
+    """A kind of git host.
+
+    Attributes
+    ----------
+    title : str
+        What it is called.
+    names : tuple of str
+        The public hosts of this kind.
+    variables : tuple of str
+        Environment variables and notebook secrets that hold the token for the first of `names`.
+    tokens : tuple of (str, str)
+        What a token begins with, and the user name that git must show with it; an empty one stands for the
+        token's own, which only its owner knows.
+    username : str
+        The user name for tokens of any other form.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    variables: tuple[str, ...]
+    tokens: tuple[tuple[str, str], ...]
+    username: str
+
+
+HOSTS = (
+    Host(
+        "GitHub",
+        ("github.com",),
+        ("GITHUB_TOKEN", "GH_TOKEN"),
+        tuple((prefix, "x-access-token") for prefix in ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_")),
+        "x-access-token",
+    ),
+    Host(
+        "GitLab",
+        ("gitlab.com",),
+        ("GITLAB_TOKEN",),
+        # A deploy token (gldt-) has a user name of its own.
+        (("glpat-", "oauth2"), ("glrt-", "oauth2"), ("glcbt-", "gitlab-ci-token"), ("gldt-", "")),
+        "oauth2",
+    ),
+    Host(
+        "Bitbucket",
+        ("bitbucket.org",),
+        ("BITBUCKET_TOKEN",),
+        # A repository's, project's or workspace's access token; and the API token of an account.
+        (("ATCTT3", "x-token-auth"), ("ATATT3", "x-bitbucket-api-token-auth")),
+        "x-token-auth",
+    ),
+    Host("Azure DevOps", ("dev.azure.com",), ("AZURE_DEVOPS_EXT_PAT",), (), "pat"),
+    Host("Gitea", ("gitea.com", "codeberg.org"), (), (), "git"),
+)
+
+#: The environment variables and notebook secrets of each public host, in the order they are tried.
+VARIABLES: dict[str, tuple[str, ...]] = {kind.names[0]: kind.variables for kind in HOSTS if kind.variables}
+
+_SELF_HOSTED = {"github": "GitHub", "ghe": "GitHub", "gitlab": "GitLab", "bitbucket": "Bitbucket", "gitea": "Gitea"}
+# ssh has a name of its own where it must get through a firewall on port 443, or always.
+_SSH_NAMES = {
+    "ssh.github.com": "github.com",
+    "altssh.gitlab.com": "gitlab.com",
+    "altssh.bitbucket.org": "bitbucket.org",
+    "ssh.dev.azure.com": "dev.azure.com",
+    "vs-ssh.visualstudio.com": "dev.azure.com",
+}
+
+
+def host_of(name: str) -> Host | None:
+    """Return what is known of a host, from its name; a company's own host is known when its name says so.
+
+    Parameters
+    ----------
+    name : str
+        The host, with its port where it has one.
+    """
+    name = name.lower().partition(":")[0]
+    for kind in HOSTS:
+        if name in kind.names:
+            return kind
+    if name.endswith((".visualstudio.com", ".azure.com")):
+        return next(kind for kind in HOSTS if kind.title == "Azure DevOps")
+    if name.endswith(".ghe.com"):  # GitHub Enterprise with data residency
+        return HOSTS[0]
+    title = next((_SELF_HOSTED[label] for label in re.split(r"[.-]", name) if label in _SELF_HOSTED), None)
+    return next((kind for kind in HOSTS if kind.title == title), None)
+
+
+def usernames(name: str, token: str, given: str | None) -> list[str]:
+    """List the user names to show with a token, the likeliest first.
+
+    Parameters
+    ----------
+    name : str
+        The host, with its port where it has one.
+    token : str
+        The token: its first characters often say what it is.
+    given : str or None
+        The user name in the token file. It is often that of the repositories' owner, not of the token.
+
+    Returns
+    -------
+    list of str
+        Never empty. All but the first are for a host that refuses the ones before.
+    """
+    fixed = [username for kind in HOSTS for prefix, username in kind.tokens if token.startswith(prefix)]
+    kind = host_of(name)
+    if fixed and fixed[0]:
+        found = [fixed[0], given]
+    elif kind:
+        found = [given, kind.username]
+    else:
+        found = [given, "x-access-token", "oauth2", "x-token-auth"]
+    return list(dict.fromkeys(username for username in found if username)) or ["x-access-token"]
+
+
+def repository_address(host: str, path: str, *, ssh: bool = False, loopback: bool = False) -> tuple[str, str]:
+    """Return the host and path under which a repository is reached over https.
+
+    Parameters
+    ----------
+    host, path : str
+        As an address has them.
+    ssh : bool, optional
+        Whether it is an ssh address: its port is not that of https, and its host may have another name.
+    loopback : bool, optional
+        Whether the host is this machine, where a port says which server is meant.
+
+    Returns
+    -------
+    (str, str)
+    """
+    if not ssh:
+        return host, path
+    if not loopback:
+        host = host.partition(":")[0]
+    host = _SSH_NAMES.get(host.lower(), host)
+    # Azure DevOps: v3/ORG/PROJECT/REPO over ssh is ORG/PROJECT/_git/REPO over https.
+    if host == "dev.azure.com" and (azure := re.fullmatch(r"v3/([^/]+)/([^/]+)/(.+)", path)):
+        return host, f"{azure[1]}/{azure[2]}/_git/{azure[3]}"
+    return host, path

@@ -1,0 +1,229 @@
+"""The bytes of a zip come in, and are given out to be unpacked: here while it is small, then to helper processes.
+
+The bytes lie in a ring of blocks. A block is filled anew when nobody needs it any longer.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from colab_magics.core.archive import Names, moment_of
+from colab_magics.core.body import Body
+from colab_magics.core.crew import Crew, CrewError
+from colab_magics.core.disk import Limits
+from colab_magics.core.progress import Progress
+from colab_magics.core.unpacker import Unpacker
+from colab_magics.core.zipstream import LOOK_BACK, Begin, End, Piece, Splitter, UnstreamableError, Whole
+
+__all__ = ["Reception", "Wants"]
+
+_BLOCK, _BLOCKS = 4 << 20, 8  # bytes, and how many of them
+_STEP = 1 << 19  # bytes received at a time: how often progress is told, and an interrupt heard
+_ALONE = 8 << 20  # bytes up to which helpers cost more than they bring
+_ORDERS, _WEIGHT = 512, 1 << 20  # orders and bytes that are given to a helper at a time
+_PER_MEMBER = 2000  # what a member costs beside its bytes, counted in bytes
+
+#: Whether a member is to be written: its name, and its CRC-32 and size where they are known already.
+Wants = Callable[[str, "int | None", "int | None"], bool]
+
+_Order = tuple[Any, ...]
+
+
+class Reception:
+    """One zip's arrival.
+
+    Parameters
+    ----------
+    body : Body
+        Where it comes from.
+    tree : int
+        The folder to write to, as an open descriptor.
+    wants : callable or None
+        Whether a member is to be written; None: each is.
+    progress : Progress
+        Hears of the bytes.
+
+    Attributes
+    ----------
+    splitter : Splitter
+        What it was found to consist of.
+    names : list of str or None
+        The safe name of each member; None for the root.
+    moments : array of int
+        The time stamp of each, in nanoseconds.
+    skipped : set of str
+        Members that were not written.
+    problem : list of str or None
+        What went wrong while unpacking: its kind, the member or the error's number, the reason.
+    """
+
+    def __init__(self, body: Body, tree: int, wants: Wants | None, progress: Progress) -> None:
+        self.splitter, self._safe = Splitter(), Names()
+        self.names: list[str | None] = []
+        self.moments = array("q")
+        self.skipped: set[str] = set()
+        self.problem: list[str] | None = None
+        self._body, self._tree, self._wants, self._progress = body, tree, wants, progress
+        self._limits = Limits.load()
+        self._crew: Crew | None = None
+        self._crew_works = False
+        self._block = 0
+        self._orders: list[_Order] = []
+        self._weight = 0
+        self._open = ""  # the member that has begun in an earlier block
+        self._worker: int | None = None  # the helper that unpacks it
+
+    def run(self) -> int:
+        """Take all of it; return how many bytes it was."""
+        received = 0
+        with _ring() as (number, view):
+            self._alone = Unpacker(view, self._tree, self._limits.spare, self._limits.ratio)
+            try:
+                left = view[:0]
+                more = True
+                while more and not self.problem:
+                    start = self._block * _BLOCK + LOOK_BACK - len(left)
+                    view[start : start + len(left)] = left
+                    stop, more = self._fill(view, start + len(left))
+                    received += stop - start - len(left)
+                    rest = self._split(view, start, stop)
+                    left = view[rest:stop]
+                    self._turn(number, received)
+                if self._crew is not None and not self.problem:
+                    self.problem = self._crew.wait_for_all()
+                if len(left) and not self.problem:
+                    raise UnstreamableError("it is cut")
+            except CrewError as error:
+                raise UnstreamableError(str(error)) from None
+            finally:
+                left = view[:0]
+                self._alone.close()
+                if self._crew is not None:
+                    self._crew.stop()
+        return received
+
+    def _fill(self, view: memoryview, at: int) -> tuple[int, bool]:
+        """Receive into the current block from `at` on; return where its bytes end, and whether more may come."""
+        end = (self._block + 1) * _BLOCK
+        while at < end:
+            wanted = min(_STEP, end - at)
+            count = self._body.readinto(view[at : at + wanted])
+            self._progress.advance(count)
+            at += count
+            if count < wanted:
+                return at, False
+        return at, True
+
+    def _turn(self, ring: int, received: int) -> None:
+        """Go on to the next block, and see whether helpers are worth their while."""
+        if self._crew_works and self._crew is not None:
+            self._block = (self._block + 1) % _BLOCKS
+            self.problem = self.problem or self._crew.wait_for(self._block)
+        elif self._crew is not None:
+            self._crew_works = not self._open and self._crew.is_ready
+        elif received > _ALONE and (count := _helpers()):
+            with suppress(CrewError):
+                self._crew = Crew(count, ring, self._tree, self._limits.spare, self._limits.ratio)
+
+    def _split(self, view: memoryview, start: int, stop: int) -> int:
+        """Give out what is in the block; return where the bytes begin that are left over."""
+        for event in self.splitter.feed(view, start, stop):
+            if isinstance(event, Whole):
+                name, method, when, extra, first, last, crc, size = event
+                safe = self._name(name)
+                moment = self._moment(when, extra)
+                write = self._writes(name, safe, crc, size)
+                self._add(("M", safe or "", write, method, moment, first, last, crc, size), last - first + _PER_MEMBER)
+                if len(self._orders) >= _ORDERS or self._weight >= _WEIGHT:
+                    self._give()
+            elif isinstance(event, Begin):
+                name, method, when, extra = event
+                safe = self._name(name)
+                self._open = safe or "/"
+                order = ("B", safe or "", self._writes(name, safe, None, None), method, self._moment(when, extra))
+                self._give()
+                self._worker = self._crew.least_busy() if self._crew_works and self._crew else None
+                self._orders.append(order)
+            elif isinstance(event, Piece):
+                self._add(("P", *event), event.stop - event.start)
+            elif isinstance(event, End):
+                keep = self._open == "/" or self._writes(self._open, self._open, *event)
+                self._add(("E", *event, keep), 0)
+                self._give()
+                self._open, self._worker = "", None
+            else:
+                self._give()
+                return event.start
+        raise AssertionError  # the last event says what is left over
+
+    def _name(self, name: str) -> str | None:
+        safe = self._safe.safe(name)
+        self.names.append(safe)
+        return safe
+
+    def _moment(self, when: int, extra: bytes) -> int:
+        moment = int(moment_of(when, extra)) * 1_000_000_000
+        self.moments.append(moment)
+        return moment
+
+    def _writes(self, name: str, safe: str | None, crc: int | None, size: int | None) -> bool:
+        """Tell whether a member is written: a folder's entry never is."""
+        if safe is None or name.endswith(("/", "\\")):
+            return False
+        if self._wants is None or self._wants(safe, crc, size):
+            return True
+        self.skipped.add(safe)
+        return False
+
+    def _add(self, order: _Order, weight: int) -> None:
+        self._orders.append(order)
+        self._weight += weight
+
+    def _give(self) -> None:
+        """Have the orders carried out."""
+        orders, weight = self._orders, self._weight
+        if not orders or self.problem:
+            return
+        self._orders, self._weight = [], 0
+        if self._crew_works and self._crew is not None:
+            worker = self._crew.least_busy() if self._worker is None else self._worker
+            self._crew.give(worker, self._block, orders, weight)
+        else:
+            self.problem = self._alone.run(orders)
+
+
+def _helpers() -> int:
+    """Return how many helpers are worth their while here."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cores = os.cpu_count() or 1
+    return min(cores, 4) if cores > 1 and hasattr(os, "fork") else 0
+
+
+@contextmanager
+def _ring() -> Iterator[tuple[int, memoryview]]:
+    """Yield memory that other processes can share: its descriptor and its bytes."""
+    if hasattr(os, "memfd_create"):
+        number = os.memfd_create("colab_magics")
+    else:
+        with tempfile.TemporaryFile() as file:
+            number = os.dup(file.fileno())
+    try:
+        os.ftruncate(number, _BLOCK * _BLOCKS)
+        ring = mmap.mmap(number, _BLOCK * _BLOCKS)
+        view = memoryview(ring)
+        try:
+            yield number, view
+        finally:
+            view.release()
+            with suppress(BufferError):  # an error on its way still refers to a part of it
+                ring.close()
+    finally:
+        os.close(number)

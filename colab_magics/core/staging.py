@@ -1,0 +1,228 @@
+"""A proved archive -> new files beside DEST -> DEST: all of them, or none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from colab_magics.core import state
+from colab_magics.core.archive import PIECE, Archive, Member, clamped
+from colab_magics.core.decision import Decision
+from colab_magics.core.disk import check_writable
+from colab_magics.core.journal import Journal, is_pending, places_for
+from colab_magics.core.state import Manifest, Record
+from colab_magics.core.streaming import Stream
+from colab_magics.core.transfer import Received
+from colab_magics.core.zipstream import UnstreamableError
+from colab_magics.errors import ArchiveError
+
+__all__ = ["OneFile", "bring_in", "stage", "work_folder"]
+
+
+class OneFile:
+    """A content that is one file, seen as an archive of one member.
+
+    Parameters
+    ----------
+    name : str
+        What the file is called in DEST.
+    path : Path
+        Where it was downloaded to.
+    received : Received
+        What is known of it.
+    """
+
+    def __init__(self, name: str, path: Path, received: Received) -> None:
+        mtime = received.answer.mtime if received.answer.mtime is not None else time.time()
+        self.path = path
+        self.members = [Member(name, "file", received.size, received.crc, clamped(mtime))]
+
+    def read(self, _member: Member) -> Iterator[bytes]:
+        """Yield the content in pieces."""
+        with self.path.open("rb") as file:
+            while piece := file.read(PIECE):
+                yield piece
+
+
+@contextmanager
+def work_folder(root: Path, *, dry_run: bool) -> Iterator[Path]:
+    """Yield an empty folder on DEST's own disk (for a dry run a temporary one) and clear it afterwards.
+
+    It lies in a DEST that exists, and beside one that does not, to become it in one rename. What was made on
+    the way to it goes too, unless something else is in it by then.
+    """
+    if dry_run:
+        with tempfile.TemporaryDirectory(prefix="colab_magics-") as temporary:
+            yield Path(temporary)
+        return
+    work = state.work_folder(root) if root.is_dir() else state.sibling_folder(root)
+    made = [parent for parent in work.parents if not parent.exists()]
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        if not is_pending(root):  # else a move failed, and the next run makes those that are left
+            shutil.rmtree(work, ignore_errors=True)
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def stage(archive: Archive, decision: Decision, work: Path, *, keep: bool) -> dict[str, Record]:
+    """Write what is new into ``work/tree``, and prove every other member too.
+
+    Parameters
+    ----------
+    archive : Archive
+        What the link holds.
+    decision : Decision
+        What is written.
+    work : Path
+        The folder to write in.
+    keep : bool
+        False proves all members and writes none.
+
+    Returns
+    -------
+    dict of str to Record
+        The files that were written.
+    """
+    if isinstance(archive, Stream):
+        return _staged(archive, decision, work / "tree") if keep else {}
+    wanted = {member.name for member in decision.written} if keep else set()
+    records: dict[str, Record] = {}
+    for member in archive.members:
+        if member.name not in wanted:
+            for _ in archive.read(member) if member.kind == "file" else ():
+                pass
+            continue
+        place = work / "tree" / member.name
+        with _distinct(member):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if member.kind == "link":
+                place.symlink_to(member.target or "")
+                continue
+            _write(archive, member, place)
+        origin = "file" if isinstance(archive, OneFile) else "folder"
+        records[member.name] = Record(member.size, _finished(place, member), member.crc, origin)
+    return records
+
+
+def _staged(stream: Stream, decision: Decision, tree: Path) -> dict[str, Record]:
+    """Complete what was written on its way: rights, and away with what is not needed."""
+    written = {member.name for member in decision.written}
+    if not written.isdisjoint(stream.skipped):
+        raise UnstreamableError("a file in DEST was changed meanwhile")
+    root, records, exact = os.fspath(tree), dict[str, Record](), True
+    for member in stream.members:
+        if member.kind != "file" or member.name in stream.skipped:
+            continue
+        if member.name not in written:
+            os.unlink(f"{root}/{member.name}")
+            continue
+        if member.executable:
+            _make_executable(tree / member.name)
+        mtime_ns = int(member.mtime) * 1_000_000_000
+        if not records:
+            exact = os.stat(f"{root}/{member.name}").st_mtime_ns == mtime_ns
+        if not exact:  # this disk keeps time stamps in its own way
+            mtime_ns = os.stat(f"{root}/{member.name}").st_mtime_ns
+        records[member.name] = Record(member.size, mtime_ns, member.crc, "folder")
+    return records
+
+
+def bring_in(root: Path, shown: str, work: Path, decision: Decision, manifest: Manifest, *, whole: bool) -> None:
+    """Change DEST: a new one appears in one rename, an existing one through the journal.
+
+    Parameters
+    ----------
+    root : Path
+        DEST.
+    shown : str
+        What messages call it.
+    work : Path
+        The folder that was staged in.
+    decision : Decision
+        What happens.
+    manifest : Manifest
+        What is true afterwards.
+    whole : bool
+        Whether all of DEST is the link's, so that it can appear at once.
+    """
+    tree = work / "tree"
+    if whole and not root.exists():
+        tree.mkdir(exist_ok=True)
+        for name in decision.folders:
+            (tree / name).mkdir(parents=True, exist_ok=True)
+        manifest.save(tree)
+        tree.rename(root)
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    if not decision.changes:
+        manifest.save(root)
+        return
+    touched = [member.name for member in decision.written] + decision.folders + decision.drops + decision.backups
+    touched += [name for name, _ in decision.removals]
+    check_writable(root, sorted({os.path.dirname(name) for name in touched}), shown)
+    for member in decision.updated:
+        _keep_mode(root / member.name, tree / member.name, executable=member.executable)
+    home = state.work_folder(root)
+    if home != work:
+        home.parent.mkdir(exist_ok=True)
+        work.rename(home)
+    Journal(
+        removals=decision.removals,
+        backups=places_for(root, decision.backups),
+        drops=decision.drops,
+        folders=decision.folders,
+        moves=[(member.name, decision.seen.get(member.name)) for member in decision.written],
+        manifest=manifest,
+    ).commit(root)
+
+
+def _write(archive: Archive, member: Member, place: Path) -> None:
+    if isinstance(archive, OneFile):
+        archive.path.rename(place)
+        return
+    with place.open("xb") as file:
+        for piece in archive.read(member):
+            file.write(piece)
+
+
+def _finished(place: Path, member: Member) -> int:
+    """Give a new file its rights and its time stamp; return that as the disk keeps it, in nanoseconds."""
+    if member.executable:
+        _make_executable(place)
+    mtime_ns = int(member.mtime) * 1_000_000_000
+    os.utime(place, ns=(mtime_ns, mtime_ns))
+    return place.stat().st_mtime_ns
+
+
+def _make_executable(place: Path) -> None:
+    mode = stat.S_IMODE(place.stat().st_mode)
+    place.chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
+
+
+def _keep_mode(old: Path, new: Path, *, executable: bool) -> None:
+    """Give a file the rights of the one that it replaces."""
+    new.chmod(stat.S_IMODE(old.lstat().st_mode))
+    if executable:
+        _make_executable(new)
+
+
+@contextmanager
+def _distinct(member: Member) -> Iterator[None]:
+    """On a disk that folds names, as those of Windows and macOS do, two members can be one file."""
+    try:
+        yield
+    except FileExistsError:
+        raise ArchiveError(
+            f"the archive's member {member.name!r} has the name of another one on this disk, which does not tell "
+            "upper from lower case; nothing was written: rename one of them, or choose another disk"
+        ) from None

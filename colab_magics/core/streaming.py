@@ -1,0 +1,158 @@
+"""A zip that is unpacked while it arrives: its members are written beside DEST, and checked against its directory.
+
+Nothing of it counts before the directory, which comes last, agrees with every member that was found on the way.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from zlib import crc32
+
+from colab_magics.core import directory
+from colab_magics.core.archive import Member, checked, moment_of
+from colab_magics.core.body import Body
+from colab_magics.core.directory import Entry
+from colab_magics.core.disk import check_ratio
+from colab_magics.core.progress import Progress
+from colab_magics.core.reception import Reception, Wants
+from colab_magics.core.unpacker import BOMB
+from colab_magics.core.zipstream import UnstreamableError
+from colab_magics.errors import ArchiveError
+
+__all__ = ["Stream"]
+
+_NAMES_CLASH = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+
+
+class Stream:
+    """Takes a zip off a connection; afterwards it is an archive whose members lie in a folder.
+
+    Parameters
+    ----------
+    tree : Path
+        The folder. It is made, and emptied before each try.
+    wants : callable or None
+        Whether a member is to be written; None: each is.
+    shown : str
+        What messages call the archive.
+    progress : Progress
+        Hears of the bytes.
+
+    Attributes
+    ----------
+    members : list of Member
+        Every member, once the whole zip has proved good.
+    skipped : set of str
+        The names of those that were not written.
+    is_done : bool
+        Whether there was a zip that could be taken.
+    """
+
+    def __init__(self, tree: Path, wants: Wants | None, shown: str, progress: Progress) -> None:
+        self.is_done = False
+        self.members: list[Member] = []
+        self.skipped: set[str] = set()
+        self._tree, self._wants, self._shown, self._progress = tree, wants, shown, progress
+
+    def take(self, body: Body) -> int:
+        """Take all of it; return how many bytes it was.
+
+        Raises
+        ------
+        UnstreamableError
+            When only its directory can tell what it holds; nothing of it counts then.
+        ArchiveError, OSError
+            When it is bad, or the disk refuses it.
+        """
+        shutil.rmtree(self._tree, ignore_errors=True)
+        self._tree.mkdir(parents=True)
+        number = os.open(self._tree, os.O_RDONLY)
+        try:
+            reception = Reception(body, number, self._wants, self._progress)
+            received = reception.run()
+        finally:
+            os.close(number)
+        if reception.problem:
+            raise _meaning(reception.problem)
+        self.skipped = reception.skipped
+        self.members = checked(self._proved(reception))
+        check_ratio(received, sum(member.size for member in self.members), self._shown)
+        self.is_done = True
+        return received
+
+    def read(self, _member: Member) -> Iterator[bytes]:
+        """Yield nothing: what this archive holds is written, or was proved and not wanted."""
+        return iter(())
+
+    def _proved(self, reception: Reception) -> list[Member]:
+        """Read the directory and compare it with what was found."""
+        splitter, names = reception.splitter, reception.names
+        if splitter.tail_start is None or len(splitter.facts) != 5 * len(names):
+            raise UnstreamableError("it is cut")
+        members: list[Member] = []
+        order = _Order(splitter.facts)
+        for count, entry in enumerate(directory.entries(splitter.tail, splitter.tail_start)):
+            number = order.find(count, entry)
+            name = names[number]
+            if name is not None:
+                member = _member(name, entry)
+                members.append(member)
+                self._correct_time(member, reception.moments[number])
+        if len(members) + names.count(None) != len(names) or len({member.name for member in members}) != len(members):
+            raise UnstreamableError("its directory holds other members")
+        return members
+
+    def _correct_time(self, member: Member, moment: int) -> None:
+        if int(member.mtime) * 1_000_000_000 != moment and member.kind == "file" and member.name not in self.skipped:
+            os.utime(self._tree / member.name, (member.mtime, member.mtime))
+
+
+class _Order:
+    """Finds a member of the directory among those that were found, which as a rule stand in the same order."""
+
+    def __init__(self, facts: array[int]) -> None:
+        self._facts = facts
+        self._numbers: dict[int, int] | None = None
+
+    def find(self, guess: int, entry: Entry) -> int:
+        facts, at = self._facts, 5 * guess
+        if at >= len(facts) or facts[at] != entry.offset:
+            if self._numbers is None:
+                self._numbers = {facts[at]: at for at in range(0, len(facts), 5)}
+            at = self._numbers.get(entry.offset, -1)
+        if at < 0 or facts[at + 1 : at + 5].tolist() != [crc32(entry.name), entry.crc, entry.packed, entry.size]:
+            raise UnstreamableError("its directory says something else")
+        return at // 5
+
+
+def _member(name: str, entry: Entry) -> Member:
+    kind, mode = stat.S_IFMT(entry.mode), entry.mode
+    mtime = moment_of(entry.time, entry.extra)
+    if entry.name.endswith((b"/", b"\\")):
+        return Member(name, "folder", 0, 0, mtime)
+    if kind not in {0, stat.S_IFREG}:
+        raise UnstreamableError("it has members that are no files")
+    # Dropbox gives every entry mode 0744 without type bits: that says nothing about running it.
+    return Member(name, "file", entry.size, entry.crc, mtime, bool(kind) and bool(mode & stat.S_IXUSR))
+
+
+def _meaning(problem: list[str]) -> Exception:
+    """Return what to raise for a problem of those who unpack."""
+    kind, what, reason = problem
+    if kind == "disk":
+        if int(what) in _NAMES_CLASH:
+            return UnstreamableError("two members have one name")
+        return OSError(int(what), reason)
+    if reason == BOMB:
+        return ArchiveError(
+            f"the archive's member {what!r} grows beyond all measure, as an archive does that is made to fill disks; "
+            "nothing was written: set COLAB_MAGICS_MAX_RATIO higher if that is right"
+        )
+    # What looked like a member's end may have been part of its content: the directory decides.
+    return UnstreamableError(f"{what!r}: {reason}")
