@@ -30,6 +30,7 @@ usage: colab-magics COMMAND ...
   mount-drive [MOUNTPOINT]  print the root of the drive, mounting it on Colab
   symlink SOURCE LINK       put a symlink at LINK
   run FILE                  run a bootstrap block from a file (- for standard input)
+  export FILE [-o OUT]      write a bootstrap block as a shell script that needs nothing of ours
   sandbox                   serve a stand-in for Dropbox and a git host on this machine, to try things out
 
 colab-magics COMMAND -h shows a command's options.
@@ -74,7 +75,7 @@ def _main(words: list[str]) -> int:
         print(f"colab-magics {__version__}")
         return _OK
     command, rest = words[0], words[1:]
-    others: dict[str, Callable[[list[str]], int]] = {"run": _run, "sandbox": _sandbox}
+    others: dict[str, Callable[[list[str]], int]] = {"run": _run, "export": _export, "sandbox": _sandbox}
     if command in _VERBS:
         return _verb(command, rest)
     if command in others:
@@ -116,6 +117,25 @@ def _run(words: list[str]) -> int:
     if args.jobs is not None:
         settings = replace(settings, jobs=args.jobs)
     lines.say(repr(core.bootstrap(plan, dry_run=args.dry_run, settings=settings, report=LinesReport(lines))))
+    return _OK
+
+
+def _export(words: list[str]) -> int:
+    made = Arguments(prog="colab-magics export", description="Write a bootstrap block as a POSIX script.", add_help=False)
+    made.add_argument("file", metavar="FILE", help="the block; - for standard input")
+    made.add_argument("-o", "--output", metavar="OUT", help="the script; default: standard output")
+    made.add_argument("-h", "--help", action="store_true", help="show this help")
+    if _helped(made, words):
+        return _OK
+    from colab_magics.core import script
+
+    args = made.read(words)
+    text = script.export(_text(args.file), source="the block" if args.file == "-" else Path(args.file).name)
+    if args.output:
+        script.write(Path(args.output), text)
+    else:
+        # Not masked: a link of the block is part of the script, and this is where it was asked to go.
+        print(text, end="")
     return _OK
 
 

@@ -84,6 +84,8 @@ class ColabMagics(Magics):
     @cell_magic
     @_documented
     def bootstrap(self, line: str, cell: str) -> Any:  # noqa: D102 - as above
+        from colab_magics.core import script  # here: loading the extension must not wait for it
+
         args = self._read("bootstrap", line)
         if args is None:
             return None
@@ -92,8 +94,9 @@ class ColabMagics(Magics):
         settings = self.settings()
         lines = self._lines(args)
         plan = core.read_plan(cell, {**os.environ, **self._running.user_ns}, dropbox_url=settings.dropbox_url)
-        if args.save:
-            core.expand(args.save, settings).write_text(cell, "utf-8")
+        for path, text in ((args.save, cell), (args.export, args.export and script.export(cell))):
+            if path:
+                script.write(core.expand(path, settings), text)
         if args.jobs is not None:
             settings = replace(settings, jobs=args.jobs)
         report = self._report(lines, quiet=args.quiet or settings.quiet)

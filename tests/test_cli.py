@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ def test_help_and_version() -> None:
     assert "usage:" in bare.stdout
 
 
-@pytest.mark.parametrize("command", ["sync", "pip", "mount-drive", "symlink", "run", "sandbox"])
+@pytest.mark.parametrize("command", ["sync", "pip", "mount-drive", "symlink", "run", "export", "sandbox"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """-h shows a command's options under the name it was called by."""
     assert main([command, "-h"]) == 0
@@ -93,6 +94,19 @@ def test_run_takes_a_block_from_standard_input(box: sandbox.Sandbox) -> None:
     assert "content of a" in done.stdout
     assert "2 done" in done.stdout
     assert key_of(env["DATA_LINK"]) not in done.stdout
+
+
+def test_an_exported_block_runs_without_us(box: sandbox.Sandbox) -> None:
+    """The script does what the block says, and only its owner may read it, since a link may stand in it."""
+    (box.folder("data") / "a.txt").write_text("a")
+    Path("block.txt").write_text(f"dropbox_sync {box.folder_link('data')} data\nsymlink data proj/in\nrun cat proj/in/a.txt\n")
+    assert cli("export", "block.txt", "-o", "out/setup.sh").returncode == 0
+    assert stat.S_IMODE(Path("out/setup.sh").stat().st_mode) == 0o700
+    assert cli("export", "block.txt").stdout == Path("out/setup.sh").read_text()
+    done = subprocess.run(["sh", "out/setup.sh"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "line 3: run: done" in done.stdout
+    assert Path("proj/in/a.txt").read_text() == "a"
 
 
 def test_an_interrupt_ends_the_command_and_its_children() -> None:

@@ -329,8 +329,10 @@ def test_a_failing_line_stops_the_cell_and_is_named(
 
 
 def test_a_block_can_be_saved_and_planned(shell: InteractiveShell) -> None:
-    """--save writes the block as it was typed; --dry-run runs none of it."""
-    result = run(shell, "%%bootstrap --dry-run --save setup.txt\nrun touch here\n")
+    """--save writes the block as it was typed, --export a script; --dry-run runs none of it."""
+    result = run(shell, "%%bootstrap --dry-run --save setup.txt --export setup.sh\nrun touch here\n")
     assert [step.status for step in result.steps] == ["planned"]
     assert Path("setup.txt").read_text() == "run touch here\n"
     assert not Path("here").exists()
+    subprocess.run(["sh", "setup.sh"], check=True, capture_output=True)
+    assert Path("here").exists()

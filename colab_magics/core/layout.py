@@ -51,7 +51,9 @@ class LinkResult:
     def __repr__(self) -> str:
         moved = f" (what stood there is now {self.backup})" if self.backup else ""
         state = {"linked": "", "up-to-date": ": up to date", "planned": ": would be linked"}[self.status]
-        return f"{self.path} -> {self.target}{state}{moved}"
+        here = Path.cwd()
+        target = self.target.relative_to(here) if here in self.target.parents else self.target
+        return f"{self.path} -> {target}{state}{moved}"
 
 
 def expand(path: str | os.PathLike[str], settings: Settings) -> Path:

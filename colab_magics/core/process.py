@@ -118,6 +118,8 @@ def run(
                     take(mask.feed(decoder.decode(data)))
                 elif child.poll() is not None:
                     break
+                else:
+                    take(mask.settle())  # a prompt or a progress line that pauses is not held back
         child.wait()
     except BaseException:
         stop(child)

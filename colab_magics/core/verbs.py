@@ -116,6 +116,7 @@ def _private_pip(made: Arguments) -> None:
         help="org/repo[extra]@REF#subdirectory=DIR, repo, HOST/org/repo, https://..., ./folder",
     )
     add("-r", "--requirement", metavar="FILE", action="append", default=[], help="a requirements file (repeatable)")
+    add("-c", "--constraint", metavar="FILE", action="append", default=[], help="a constraints file (repeatable)")
     add("-e", "--editable", action="store_true", help="clone beside the notebook and install in place")
     add("--src", metavar="DIR", help="the folder for such clones; default: here")
     add("-U", "--upgrade", action="store_true", help="as pip's")
@@ -123,6 +124,8 @@ def _private_pip(made: Arguments) -> None:
     add("--no-deps", action="store_true", help="as pip's")
     add("--token-file", metavar="PATH", help="the JSON file that tokens are read from")
     add("--token", metavar="secret:NAME", help="the name of the token; never the token itself")
+    add("--index-url", metavar="URL", help="the index in place of PyPI; its token is looked up by its host")
+    add("--extra-index-url", metavar="URL", action="append", default=[], help="an index beside it (repeatable)")
     add("--installer", choices=INSTALLERS, help="default auto: uv when it is there, else pip")
 
 
@@ -146,7 +149,8 @@ def _pip(made: Arguments) -> None:
 
 def _bootstrap(made: Arguments) -> None:
     made.add_argument("--jobs", metavar="N", type=int, help="how many steps may run side by side")
-    made.add_argument("--save", metavar="FILE", help="also write the block to FILE, to run elsewhere")
+    made.add_argument("--save", metavar="FILE", help="also write the block to FILE, for colab-magics run FILE elsewhere")
+    made.add_argument("--export", metavar="FILE", help="also write it as a shell script that needs nothing of ours")
 
 
 _TABLE: dict[str, tuple[Callable[[Arguments], None], str, str]] = {
