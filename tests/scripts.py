@@ -15,13 +15,13 @@ from pathlib import Path
 
 from colab_magics.core.script import export
 
-__all__ = ["SHELLS", "Done", "play", "programs", "tree", "watched"]
+__all__ = ["SHELLS", "Done", "play", "programs", "recording", "tree", "watched"]
 
 SHELLS = ("dash", "bash")
 # What POSIX names, and mktemp, readlink and gzip, which every system has.
 _TOOLS = (
-    "awk cat chmod cksum cmp comm cp cut dd dirname false find grep gzip head kill ln ls mkdir mktemp mv od readlink rm rmdir "
-    "sed sh sha256sum sleep sort stat tail tar touch tr true uname wc xargs"
+    "awk cat chmod cksum cmp comm cp cut dd dirname false find grep gzip head kill ln ls mkdir mktemp mv od readlink "
+    "rm rmdir sed sh sha256sum sleep sort stat tail tar touch tr true uname wc xargs"
 )
 
 
@@ -47,8 +47,10 @@ def programs(folder: Path, *names: str) -> str:
     return str(folder)
 
 
-def play(text: str, folder: Path, *, shell: str = "dash", again: bool = False, **environ: str) -> Done:
-    """Export a block and run the script in `folder`."""
+def play(
+    text: str, folder: Path, /, *, shell: str = "dash", again: bool = False, clean: bool = True, **environ: str
+) -> Done:
+    """Export a block and run the script in `folder`, where it must leave no work of its own behind."""
     folder.mkdir(parents=True, exist_ok=True)
     script = folder.parent / f"{folder.name} script.sh"
     if not again:
@@ -69,7 +71,7 @@ def play(text: str, folder: Path, *, shell: str = "dash", again: bool = False, *
     left = [
         path.name for path in folder.rglob("*") if "colab_magics-work" in path.name or ".colab_magics/work" in str(path)
     ]
-    assert not left, left
+    assert not (clean and left), left
     return Done(done.returncode, done.stdout)
 
 
@@ -92,19 +94,19 @@ def tree(folder: Path) -> dict[str, tuple[object, ...]]:
 
 @contextlib.contextmanager
 def watched(*secrets: str, script: str) -> Iterator[list[str]]:
-    """Look at the arguments and the environment of every process on this machine; yield what gave a secret away.
+    """Look at the arguments and the environment of every process that begins; yield what gave a secret away.
 
     The shell that runs `script` was given its environment by its user, and so were its own forks until they become
     another program: those are left out.
     """
     leaks: list[str] = []
     over = threading.Event()
-    mine = {str(os.getpid()), str(os.getppid())}
+    others = {name for name in os.listdir("/proc") if name.isdigit()}
 
     def look() -> None:
-        while not over.is_set():
+        while not over.wait(0.002):  # at this pace it leaves the processor to those whom it watches
             for name in os.listdir("/proc"):
-                if not name.isdigit() or name in mine:
+                if not name.isdigit() or name in others:
                     continue
                 with contextlib.suppress(OSError):
                     # The arguments first: what a fork was given changes when it becomes another program.
@@ -114,6 +116,8 @@ def watched(*secrets: str, script: str) -> Iterator[list[str]]:
                     if script not in arguments and arguments:
                         leaks.extend(f"environment of {arguments}" for secret in secrets if secret in environment)
 
+    if not secrets:
+        over.set()
     thread = threading.Thread(target=look)
     thread.start()
     try:
@@ -131,8 +135,6 @@ def recording(folder: Path, path: str, log: Path, names: Sequence[str]) -> str:
         real = shutil.which(name, path=path)
         if real:
             script = folder / name
-            script.write_text(
-                f"#!/bin/sh\n{cat} /proc/$$/cmdline /proc/$$/environ >>{log}\nprintf '\\n' >>{log}\nexec {real} \"$@\"\n"
-            )
+            script.write_text(f'#!/bin/sh\n{cat} /proc/$$/cmdline /proc/$$/environ >>{log}\nexec {real} "$@"\n')
             script.chmod(0o755)
     return f"{folder}:{path}"

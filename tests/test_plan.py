@@ -68,6 +68,13 @@ def test_commands(text: str, verb: str, command: object) -> None:
     assert (step.verb, step.command) == (verb, command)
 
 
+@pytest.mark.parametrize("text", ["dropbox_sync LINK proj --once", "dropbox_sync LINK --once proj", "dropbox_sync --once LINK proj"])
+def test_options_may_stand_anywhere(text: str) -> None:
+    """DEST is DEST wherever the options are."""
+    args = only(text.replace("LINK", LINK)).args
+    assert (args.link, args.dest, args.once) == (LINK, "proj", True)
+
+
 def test_a_percent_sign_may_lead() -> None:
     """Lines pasted from a notebook work as they are."""
     assert only("%symlink a b").verb == "symlink"

@@ -8,14 +8,15 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from conftest import Venv
+from scripts import SHELLS, play, programs, watched
 
 from colab_magics import sandbox
 from colab_magics.core.script import export
-from conftest import Venv
-from scripts import SHELLS, play, programs, watched
 
 INSTALLED = """
 import json
@@ -28,9 +29,16 @@ print(json.dumps(found))
 """
 
 
+def canonical(url: str | None) -> str:
+    return re.sub(r"^\w+://(git@)?|\.git$", "", url or "")
+
+
 def installed(venv: Venv) -> dict[str, list[str | None]]:
-    found: dict[str, list[str | None]] = json.loads(venv.run(INSTALLED % str(venv.site_packages)).stdout)
-    return found
+    found = json.loads(venv.run(INSTALLED % str(venv.site_packages)).stdout)
+    return {name: [version, canonical(url), commit] for name, (version, url, commit) in found.items()}
+
+
+OPTION = "begins with -, so it would be taken for an option"
 
 
 @pytest.fixture
@@ -51,43 +59,33 @@ def repos(box: sandbox.Sandbox) -> sandbox.Sandbox:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_private_packages_install_as_from_the_block(
-    shell: str, repos: sandbox.Sandbox, venv: Venv, tmp_path: Path
-) -> None:
-    """The same packages from the same commits; nobody is shown the token; the second run installs nothing."""
-    (tmp_path / "w").mkdir()
-    (tmp_path / "w" / "more needs.txt").write_text(f"extra-part @ git+ssh://git@{repos.git_host}/acme/extra-part\n")
-    text = (
-        f"pip install --no-index 'pip>=20'\nprivate_pip {repos.git_host}/acme/secretlib[more]@v1.2 own -r 'more needs.txt'\n"
-        if shell == "dash"
-        else f"private_pip {repos.git_host}/acme/secretlib@v1.2\n"
-    ) + "run python -c 'import secretlib; print(\"total\", secretlib.total((1, 2)))'\n"
-    environ = {"PYTHON": str(venv.python), "UNRELATED": "x", "GIT_TRACE_CURL": str(tmp_path / "trace")}
-    with watched(repos.token, script="w script.sh") as leaks:
-        done = play(text, tmp_path / "w", shell=shell, **environ)
+def test_private_packages_install(shell: str, repos: sandbox.Sandbox, venv: Venv, tmp_path: Path) -> None:
+    """As from the block, at the same commits; nobody is shown the token; the second run installs nothing."""
+    work = tmp_path / "w"
+    work.mkdir()
+    (work / "more needs.txt").write_text(f"extra-part @ git+ssh://git@{repos.git_host}/acme/extra-part\n")
+    text = f"private_pip {repos.git_host}/acme/secretlib@v1.2\n"
+    if shell == "dash":
+        text = "pip install --no-index 'pip>=20'\n" + text.replace("@v1.2", "[more]@v1.2 own -r 'more needs.txt'")
+    text += "run python -c 'import secretlib; print(\"total\", secretlib.total((1, 2)))'\n"
+    environ = {"PYTHON": str(venv.python), "GIT_TRACE_CURL": str(tmp_path / "trace")}
+    secrets = [repos.token] if shell == "bash" else []
+    with watched(*secrets, script="w script.sh") as leaks:
+        done = play(text, work, shell=shell, **environ)
     assert done.status == 0, done.output
     assert leaks == []
     assert "total 3" in done.output
     assert repos.token not in done.output
     assert not (tmp_path / "trace").exists()
     assert not [path for path in venv.site_packages.rglob("direct_url.json") if repos.token in path.read_text()]
+    if shell == "bash":
+        again = play(text, work, shell=shell, again=True, **environ)
+        assert "private_pip: up to date" in again.output
+        return
     other = Venv(tmp_path / "other")
     block = text.replace("run python", "run true")
-    code = (
-        f"import os\nos.chdir({str(tmp_path / 'w')!r})\nfrom colab_magics.core import bootstrap\nbootstrap({block!r})\n"
-    )
-    other.run(code)
-    normal = {
-        name: [v, url and re.sub(r"(\.git)?$", "", re.sub("^ssh://git@", "http://", url)), c]
-        for name, (v, url, c) in installed(venv).items()
-    }
-    assert normal == {
-        name: [v, url and re.sub(r"(\.git)?$", "", re.sub("^ssh://git@", "http://", url)), c]
-        for name, (v, url, c) in installed(other).items()
-    }
-    if shell == "bash":
-        again = play(text, tmp_path / "w", shell=shell, again=True, **environ)
-        assert "private_pip: up to date" in again.output
+    other.run(f"import os\nos.chdir({str(work)!r})\nfrom colab_magics.core import bootstrap\nbootstrap({block!r})\n")
+    assert installed(venv) == installed(other)
 
 
 def test_a_token_from_the_environment_reaches_git_alone(box: sandbox.Sandbox, venv: Venv, tmp_path: Path) -> None:
@@ -132,6 +130,7 @@ def test_editable_clones_and_folders(box: sandbox.Sandbox, venv: Venv, tmp_path:
     done = play(text, work, **environ)
     assert done.status == 0, done.output
     assert {"devlib", "local-pkg"} <= installed(venv).keys()
+    assert "private_pip: up to date" in play(text, work, **environ).output
     clone = work / "the clones" / "devlib"
     assert (clone / "devlib" / "__init__.py").read_text().endswith("x = 1\n")
     assert box.token not in (clone / ".git" / "config").read_text()
@@ -176,6 +175,18 @@ def test_a_failure_ends_with_its_line(text: str, last: str, status: int, shell: 
     assert not (tmp_path / "w" / "later").exists()
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_command_has_the_environment_that_the_script_was_given(shell: str, tmp_path: Path) -> None:
+    """Names that the script uses itself, and values with quotes and line breaks, arrive as they were."""
+    odd = "a'b\"c$d\\e\nexport me=1"
+    text = 'run --in \'a b\' sh -c \'printf "%s|" "$status" "$folder" "$name" "$work"; pwd\' \nrun echo $name $line'
+    (tmp_path / "w" / "a b").mkdir(parents=True)
+    done = play(text, tmp_path / "w", shell=shell, status="7", folder="f o", name=odd, work="/nowhere", line="x")
+    assert done.status == 0, done.output
+    assert f"7|f o|{odd}|/nowhere|{tmp_path / 'w' / 'a b'}\n" in done.output
+    assert f"{odd} x\n" in done.output
+
+
 def test_steps_for_another_place_are_passed_over(tmp_path: Path) -> None:
     """--on is decided where the script runs, and what a step needs is only asked for where it runs."""
     text = "mount_drive --on colab\nprivate_pip --on kaggle a/b\nrun --on linux,colab touch here\n"
@@ -205,7 +216,8 @@ def test_a_link_takes_its_place(shell: str, tmp_path: Path) -> None:
     (work / "script").write_text("./train.sh --fast")
     (work / "full").mkdir()
     (work / "full" / "file").write_text("x")
-    text = "symlink data empty\nsymlink data stale\nsymlink data/ text\nsymlink data 'a b/c/link/'\nsymlink data full --force\n"
+    text = "symlink data empty\nsymlink data stale\nsymlink data/ text\nsymlink data 'a b/c/link/'\n"
+    text += "symlink data full --force\n"
     done = play(text, work, shell=shell)
     assert done.status == 0, done.output
     for name in ("empty", "stale", "text", "a b/c/link", "full"):
@@ -226,8 +238,6 @@ def test_a_link_takes_its_place(shell: str, tmp_path: Path) -> None:
 
 def test_an_interrupt_leaves_nothing_behind(box: sandbox.Sandbox, tmp_path: Path) -> None:
     """A script that is interrupted in a download says so by its status, and its folders are gone."""
-    import threading
-
     (box.folder("p") / "file").write_text("x" * 100_000)
     link, gate = box.folder_link("p"), threading.Event()
     box.fail(link, delay=gate, delay_at=10)

@@ -6,22 +6,24 @@ its value is looked up, and its absence noticed, where the script runs.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from colab_magics.core import links, portable, specs
 from colab_magics.core.hosts import VARIABLES
 from colab_magics.core.lexer import SYMBOL, symbol
 from colab_magics.core.plan import Plan, Step, read_plan
 from colab_magics.core.portable.made import host_functions, posix_pattern
+from colab_magics.core.portable.words import call, fold, local, shown, word
 from colab_magics.core.secrets import NAMED_VARIABLE
-from colab_magics.errors import ColabMagicsError, PlanError
+from colab_magics.errors import ColabMagicsError, LayoutError, PlanError
 
-__all__ = ["export"]
+__all__ = ["export", "write"]
 
-_WIDTH = 100
 _HEADER = """\
 #!/bin/sh
 # shellcheck disable=SC2030,SC2031 # what a subshell sets is meant to end with it
@@ -29,13 +31,13 @@ _HEADER = """\
 # packages git and pip. Run it again at any time: it does only what is left. It ends with status 1 and the line of the
 # block that failed, or with 2 when something is missing before anything ran. PYTHON is the interpreter that packages
 # are installed for (python3). It reads COLAB_MAGICS_TOKEN_FILE, COLAB_MAGICS_DRIVE_ROOT, COLAB_MAGICS_DROPBOX_URL,
-# COLAB_MAGICS_SECRET_<NAME> and COLAB_MAGICS_ENV.
+# COLAB_MAGICS_SECRET_<NAME> and COLAB_MAGICS_ENV. The functions come first, the block's lines at the end.
 {held}set -eu
 # What `run` gives to its commands; every other program is shown no secret.
 colab_magics_environment=$(export -p)
 """
 # The variables that are looked at before a function has set them.
-_NAMES = ("work", "private", "line", "verb", "interrupted", "wrong", "withheld", "tokens", "mounted")
+_NAMES = ("work", "private", "line", "verb", "interrupted", "wrong", "tokens", "mounted")
 
 
 def export(text: str, *, source: str = "the block") -> str:
@@ -72,8 +74,26 @@ def export(text: str, *, source: str = "the block") -> str:
     try:
         plan = read_plan(text, _Symbols())
     except ColabMagicsError as error:
-        raise type(error)(_shown(str(error))) from None
+        raise type(error)(shown(str(error))) from None
     return _Script(plan, source).text()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a script, or a block, that may hold a link: nobody but its owner may read it.
+
+    Raises
+    ------
+    LayoutError
+        When it cannot be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            os.fchmod(number, 0o700 if text.startswith("#!") else 0o600)
+            file.write(text)
+    except OSError as error:
+        raise LayoutError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
 
 
 class _Symbols(Mapping[str, str]):
@@ -125,7 +145,7 @@ class _Script:
             except PlanError as error:
                 self.problems.append((step.line, str(error)))
         if self.problems:
-            raise PlanError("\n".join(f"line {line}: {_shown(message)}" for line, message in sorted(self.problems)))
+            raise PlanError("\n".join(f"line {line}: {shown(message)}" for line, message in sorted(self.problems)))
         body = "\n".join(sections)
         start = self._start()
         parts = portable.needed(f"{start}\nfinish\ninterrupt\n{body}", host_functions())
@@ -143,15 +163,16 @@ class _Script:
 
     def _start(self) -> str:
         variables = self._variables()
-        aliases = [f'[ -z "${{{name}+set}}" ] || {_local(name)}=${name}' for name in variables if _local(name) != name]
-        checks = [f"need_variable {line} {name} {_local(name)}" for name, line in variables.items()]
+        aliases = [f'[ -z "${{{name}+set}}" ] || {local(name)}=${name}' for name in variables if local(name) != name]
+        checks = [f"need_variable {line} {name} {local(name)}" for name, line in variables.items()]
         withhold = ["withhold " + " ".join(dict.fromkeys(self.withheld))] if self.withheld else []
         return "\n".join(
             [
                 *aliases,
-                "@names@",
+                "withheld=''",
                 "clean_environment",
                 *withhold,
+                "@names@",
                 "trap finish EXIT",
                 "trap 'interrupt 129' HUP",
                 "trap 'interrupt 130' INT",
@@ -159,7 +180,10 @@ class _Script:
                 "@tab@",
                 "PYTHON=${PYTHON:-python3}",
                 'if interpreter=$(command -v "$PYTHON"); then',
-                "  PATH=${interpreter%/*}:$PATH",
+                "  case $interpreter in",
+                "    /*) PATH=${interpreter%/*}:$PATH ;;",
+                "    */*) PATH=$PWD/${interpreter%/*}:$PATH PYTHON=$PWD/$interpreter ;;",
+                "  esac",
                 "fi",
                 "place=$(detect)",
                 "",
@@ -180,6 +204,8 @@ class _Script:
         return found
 
     def _section(self, step: Step) -> str:
+        if "\ua78f" in SYMBOL.sub("", f"{vars(step.args)} {step.command}"):
+            raise PlanError("the name of a variable in a script has plain letters, digits and _ only")
         lines = getattr(self, f"_{step.verb}")(step)
         comment = _comment(step)
         if step.on:
@@ -188,13 +214,13 @@ class _Script:
         return "\n".join([comment, f"step {step.line} {step.verb}", *lines, ""])
 
     def _need(self, step: Step, *programs: str) -> None:
-        self.needs.append(f"need {step.line} {_word(','.join(step.on))} {' '.join(programs)}")
+        self.needs.append(f"need {step.line} {word(','.join(step.on))} {' '.join(programs)}")
 
     def _plain(self, step: Step, *values: str | None) -> None:
         """Have the script check that a value which begins with a variable is no option."""
         for value in values:
             if value and (match := SYMBOL.match(value)):
-                self.needs.append(f"need_plain {step.line} {match[1]} {_word(value)}")
+                self.needs.append(f"need_plain {step.line} {match[1]} {word(value)}")
 
     def _secret(self, name: str) -> str:
         name = name.removeprefix("secret:")
@@ -208,18 +234,18 @@ class _Script:
 
     def _mount_drive(self, step: Step) -> list[str]:
         self._plain(step, step.args.mountpoint)
-        return [_call("mount_drive", step.args.mountpoint or "/content/drive")]
+        return [call("mount_drive", step.args.mountpoint or "/content/drive")]
 
     def _symlink(self, step: Step) -> list[str]:
         args = step.args
         self._plain(step, args.source, args.link)
-        return [_call("symlink", *(["--force"] if args.force else []), args.source, args.link)]
+        return [call("symlink", *(["--force"] if args.force else []), args.source, args.link)]
 
     def _dropbox_sync(self, step: Step) -> list[str]:
         args, lines, words = step.args, [], []
         words += [f"--{flag}" for flag in ("once", "mirror", "force", "unpack") if getattr(args, flag)]
         if args.sha256:
-            words += ["--sha256", _word(args.sha256)]
+            words += ["--sha256", word(args.sha256)]
             self._need(step, "sha256sum", "shasum", '"$PYTHON"')
         if args.link.startswith("secret:") or args.password:
             lines.append("load_tokens ''")
@@ -236,19 +262,19 @@ class _Script:
             lines.append(f"link={self._secret(args.link)}")
             words.append('"$link"')
         else:
-            words.append(_word(args.link))
-            self.withheld += [_local(name) for name in SYMBOL.findall(args.link) if _local(name) == name]
+            words.append(word(args.link))
+            self.withheld += [local(name) for name in SYMBOL.findall(args.link) if local(name) == name]
             self._plain(step, args.link)
             if not SYMBOL.search(args.link):
                 kind, self.holds_link = links.parse(args.link).kind, True
         self._plain(step, args.dest)
         if args.dest:
-            words.append(_word(args.dest))
+            words.append(word(args.dest))
         self._need(step, "curl", "wget")
         if kind != "file" or args.unpack:
             self._need(step, '"$PYTHON"', "unzip")
         self.needs.append("need_dropbox_url")
-        return [*lines, _fold("dropbox_sync", words)]
+        return [*lines, fold("dropbox_sync", words)]
 
     def _private_pip(self, step: Step) -> list[str]:
         args = step.args
@@ -263,31 +289,31 @@ class _Script:
         words = [option for name, option in flags if getattr(args, name)]
         for option, value in (("--src", args.src), ("--token-file", args.token_file)):
             if value:
-                words += [option, _word(value)]
+                words += [option, word(value)]
         if args.token:
             self._secret(args.token)
             words += ["--token", shlex.quote(args.token.removeprefix("secret:"))]
         words += [part for spec in args.specs for part in _spec(spec)]
-        words += [part for name in args.requirement for part in ("-r", _word(name))]
+        words += [part for name in args.requirement for part in ("-r", word(name))]
         self._installs(step)
         self._need(step, "git")
-        return [f"({_fold('private_pip', words)})"]
+        return [f"({fold('private_pip', words)})"]
 
     def _pip(self, step: Step) -> list[str]:
         self._installs(step)
-        return [*_as_typed(step), f"({_fold('pip_install', [_word(word) for word in step.command])})"]
+        return [*_as_typed(step), f"({fold('pip_install', [*map(word, step.command)])})"]
 
     def _installs(self, step: Step) -> None:
-        self.needs.append(f"need_pip {step.line} {_word(','.join(step.on))}")
+        self.needs.append(f"need_pip {step.line} {word(','.join(step.on))}")
         self.withheld += [name for names in VARIABLES.values() for name in names]
 
     def _run(self, step: Step) -> list[str]:
-        folder = _word(step.args.folder or "")
+        folder = word(step.args.folder or "")
         if isinstance(step.command, str):
             # In the text that a shell reads, a variable's value stays in its environment.
             text = re.sub(rf"(?<![^\s=])'{SYMBOL.pattern}'", r'"$\1"', step.command)
-            return [*_as_typed(step), _fold("run_shell", [folder, shlex.quote(SYMBOL.sub("'\"$\\1\"'", text))])]
-        return [*_as_typed(step), _fold("run", [folder, *map(_word, step.command)])]
+            return [*_as_typed(step), fold("run_shell", [folder, shlex.quote(SYMBOL.sub("'\"$\\1\"'", text))])]
+        return [*_as_typed(step), fold("run", [folder, *map(word, step.command)])]
 
 
 def _as_typed(step: Step) -> list[str]:
@@ -300,49 +326,19 @@ def _spec(text: str) -> list[str]:
     spec = specs.parse_spec(text, owner="owner")
     if SYMBOL.search(spec.host) or SYMBOL.fullmatch(text):
         raise PlanError(f"{text} could be any host; write the host and owner of the package out, as in org/repo@$REF")
-    extras = _word(",".join(spec.extras))
+    extras = word(",".join(spec.extras))
     if spec.is_folder:
-        return ["--folder", _word(spec.path), extras]
-    rest = [_word(spec.ref or ""), extras, _word(spec.subdirectory or "")]
+        return ["--folder", word(spec.path), extras]
+    rest = [word(spec.ref or ""), extras, word(spec.subdirectory or "")]
     if specs.is_bare(text):
-        return ["--own", _word(spec.path.rpartition("/")[2]), *rest]
-    return ["--repo", _word(spec.url), *rest]
-
-
-def _local(name: str) -> str:
-    """Return what a variable of the block is called in the script, whose own variables have small names."""
-    return f"BLOCK_{name}" if name[0].islower() else name
-
-
-def _word(text: str) -> str:
-    """Return a text as a word of the script, its variables in double quotes and all else quoted where it must be."""
-    # The step resolves a leading ~, since the shell would resolve it in too many places.
-    tilde, text = ("\\~", text[1:]) if text.startswith("~") else ("", text)
-    pieces = enumerate(SYMBOL.split(text))
-    quoted = [f'"${_local(piece)}"' if number % 2 else shlex.quote(piece) for number, piece in pieces if piece]
-    return tilde + "".join(quoted) or "''"
-
-
-def _call(name: str, *values: str | None) -> str:
-    return _fold(name, [_word(value) for value in values if value is not None])
-
-
-def _fold(name: str, words: list[str]) -> str:
-    """Return a call, on several lines where it is long."""
-    line = " ".join([name, *words])
-    if len(line) <= _WIDTH or len(words) < 2:
-        return line
-    return " \\\n  ".join([f"{name} {words[0]}", *words[1:]])
+        return ["--own", word(spec.path.rpartition("/")[2]), *rest]
+    return ["--repo", word(spec.url), *rest]
 
 
 def _comment(step: Step) -> str:
-    text = _shown(step.text)
+    text = shown(step.text)
     link = getattr(step.args, "link", "")
     if step.verb == "dropbox_sync" and "://" in link and not SYMBOL.search(link):
         for secret in links.parse(link).secrets or [link.partition("?")[2]]:
             text = text.replace(secret, "***") if secret else text
     return f"# line {step.line}: {' '.join(text.split())}"
-
-
-def _shown(text: str) -> str:
-    return SYMBOL.sub(r"$\1", text)

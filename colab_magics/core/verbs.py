@@ -35,7 +35,8 @@ class Arguments(argparse.ArgumentParser):
         PlanError
             When an argument is missing, wrong, or unknown; suggests what may be meant.
         """
-        values, unknown = self.parse_known_args(list(words))
+        # Intermixed: an optional argument such as DEST may stand behind an option too.
+        values, unknown = self.parse_known_intermixed_args(list(words))
         if unknown:
             options = [option for action in self._actions for option in action.option_strings]
             kind = "option" if unknown[0].startswith("-") else "argument"

@@ -21,7 +21,7 @@ END_OF_PYTHON
 
 # unpack_zip FILE INTO: with unzip. Dropbox's first entry is /, which unzip warns of and fails for.
 unpack_zip() {
-  unzip -Z1 "$1" >"$private/names" 2>/dev/null || case $? in
+  LC_ALL=C.UTF-8 unzip -Z1 "$1" >"$private/names" 2>/dev/null || case $? in
     1) : >"$private/names" ;;
     *) fail "$link_shown sent no whole zip; run it again to fetch it anew" ;;
   esac
@@ -29,7 +29,7 @@ unpack_zip() {
     fail "$link_shown sent an archive with a member that would be written outside the folder, or whose name no file can have; nothing was written"
   fi
   # The long list has the rights: a ? in front where there is no type, as in Dropbox's zips; capital B or T: encrypted.
-  unzip -Zs "$1" 2>/dev/null | sed -n '3,$p' | awk '{ print $1, $3, $5 }' >"$private/rights" || :
+  LC_ALL=C.UTF-8 unzip -Zs "$1" 2>/dev/null | sed -n '3,$p' | awk '{ print $1, $3, $5 }' >"$private/rights" || :
   if grep -Eq '^[^ ]* [^ ]* [BT]' "$private/rights"; then
     fail "$link_shown sent an archive with an encrypted member; share it without a zip password"
   fi
@@ -60,7 +60,9 @@ settle() {
   find "$1" -type d -exec chmod =rwx {} +
   find "$1" -type f -exec chmod =rw {} +
   while IFS= read -r name; do
-    chmod +x "$1/$name"
+    if [ -f "$1/$name" ]; then
+      chmod +x "$1/$name"
+    fi
   done <"$private/runs"
   if find "$1" ! -type f ! -type d ! -type l | grep -q .; then
     fail "$link_shown sent an archive with a device or pipe; nothing was written"

@@ -47,7 +47,8 @@ private_pip() {
       --folder)
         folder=$(expand_path "$2")
         [ -d "$folder" ] || fail "the folder '$2' does not exist; correct it, or sync it first"
-        asked="$(absolute "$folder")${3:+[$3]}"
+        moved=''
+        in_place "$(absolute "$folder")" "$3"
         shift 3
         left=$((left - 3))
         ;;
@@ -80,6 +81,7 @@ private_pip() {
       *) pip --force-reinstall --no-deps "$asked" </dev/null ;;
     esac
   done <"$private/wanted"
+  rm -f "$private"/token.*
   say "line $line: private_pip: installed"
 }
 
@@ -88,7 +90,7 @@ requirement() {
   if [ -n "$editable" ]; then
     name=${url##*/}
     check_out "$source_folder/${name%.git}"
-    asked=$(absolute "$source_folder/${name%.git}${2:+/$2}")${1:+[$1]}
+    in_place "$(absolute "$source_folder/${name%.git}${2:+/$2}")" "$1"
     return 0
   fi
   asked=
@@ -103,6 +105,14 @@ requirement() {
     asked="${name}[$1] @ $asked"
   fi
   printf '%s\t%s\t%s\t%s\n' "$url" "$commit" "${2:--}" "$asked" >>"$private/wanted"
+}
+
+# in_place FOLDER EXTRAS: set $asked to a folder; '' when it is installed in place already and has not moved.
+in_place() {
+  asked="$1${2:+[$2]}"
+  if [ -n "$editable" ] && [ -z "$again$moved" ] && [ -n "$(ask_python editable "$1" '' "$2" "$flags")" ]; then
+    asked=
+  fi
 }
 
 # resolve URL REF: set $commit to what the host says the ref is, and $branch when it is one.
@@ -152,8 +162,9 @@ own_url() {
   printf '%s\n' "$(scheme_of "${owner%%/*}")://$owner/$1.git"
 }
 
-# check_out FOLDER: make it a clone of $url at $commit, without ever losing a change in it.
+# check_out FOLDER: make it a clone of $url at $commit, without ever losing a change in it; set $moved if it was not.
 check_out() {
+  moved=yes
   if [ ! -d "$1" ] || [ -z "$(find "$1/." ! -name . -prune -print)" ]; then
     mkdir -p "$source_folder"
     git clone --quiet --recurse-submodules ${branch:+--branch "$branch"} "$url" "$1"
@@ -164,6 +175,7 @@ check_out() {
   fi
   [ -e "$1/.git" ] || fail "'$1' is there and is no clone of $url; move it away, or use --src DIR"
   if [ "$(git -C "$1" rev-parse HEAD)" = "$commit" ]; then
+    moved=
     return 0
   fi
   [ -z "$(git -C "$1" status --porcelain --untracked-files=no)" ] ||
@@ -184,6 +196,7 @@ pip_install() {
   load_tokens ''
   open_git ''
   pip "$@"
+  rm -f "$private"/token.*
   say "line $line: pip: done"
 }
 
@@ -197,9 +210,10 @@ open_git() {
   unset GIT_TRACE GIT_TRACE_CURL GIT_TRACE_CURL_NO_DATA GIT_TRACE_PACKET GIT_TRACE_SETUP GIT_TRACE_REDACT GIT_TRACE2 \
     GIT_TRACE2_EVENT GIT_TRACE2_PERF GIT_CURL_VERBOSE GIT_ASKPASS SSH_ASKPASS GIT_REDACT_COOKIES
   GIT_TERMINAL_PROMPT=0
+  SSH_ASKPASS_REQUIRE=never
   PIP_NO_INPUT=1
   count=${GIT_CONFIG_COUNT:-0}
-  export GIT_TERMINAL_PROMPT PIP_NO_INPUT
+  export GIT_TERMINAL_PROMPT SSH_ASKPASS_REQUIRE PIP_NO_INPUT
   known=$(printf '%s\n' "$tokens" | awk -F '\t' '$1 == "access_token" { print $2 }')
   done=
   for host in $1 $known $(hosts_of_environment); do
@@ -240,9 +254,14 @@ serve() {
   git_setting "credential.$site.helper" "!f() { test \"\$1\" != get || cat '$quoted'; }; f"
   git_setting "credential.$site.useHttpPath" true
   git_setting "url.$site/.insteadOf" "ssh://git@$1/"
+  git_setting "url.$site/.insteadOf" "ssh://$1/"
   case $1 in
     *:*) ;;
-    *) git_setting "url.$site/.insteadOf" "git@$1:" ;;
+    *)
+      git_setting "url.$site/.insteadOf" "git@$1:"
+      git_setting "url.$site/.insteadOf" "ssh://git@$1:22/"
+      git_setting "url.$site/.insteadOf" "git://$1/"
+      ;;
   esac
 }
 

@@ -2,16 +2,19 @@
 
 ``installed URL SUBDIRECTORY`` prints the commit that a repository's package was installed from;
 ``satisfied URL SUBDIRECTORY EXTRAS FLAGS`` the same, if all that it requires is there too;
+``editable FOLDER - EXTRAS FLAGS`` something, if that folder is installed in place with all that it requires;
 ``name REPORT`` the name of the project in a report of pip's.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from importlib import metadata
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 
 def canonical(url: str) -> str:
@@ -27,6 +30,16 @@ def of_repository(url: str, subdirectory: str) -> tuple[metadata.Distribution, s
         commit = (data.get("vcs_info") or {}).get("commit_id")
         if commit and canonical(data["url"]) == canonical(url) and (data.get("subdirectory") or "") == subdirectory:
             return distribution, commit
+    return None
+
+
+def of_folder(folder: str) -> tuple[metadata.Distribution, str] | None:
+    """Return what is installed in place from a folder."""
+    for distribution in metadata.distributions():
+        data = json.loads(distribution.read_text("direct_url.json") or "{}")
+        path = unquote(urlsplit(data.get("url", "")).path)
+        if (data.get("dir_info") or {}).get("editable") and os.path.realpath(path) == os.path.realpath(folder):
+            return distribution, "yes"
     return None
 
 
@@ -56,10 +69,10 @@ def main(question: str, *given: str) -> None:
         with open(given[0], encoding="utf-8") as file:
             sys.stdout.write(json.load(file)["install"][0]["metadata"]["name"])
         return
-    found = of_repository(given[0], given[1])
+    found = of_folder(given[0]) if question == "editable" else of_repository(given[0], given[1])
     if not found:
         return
-    if question == "satisfied" and "--no-deps" not in given[3]:
+    if question != "installed" and "--no-deps" not in given[3]:
         from pip._vendor.packaging.requirements import Requirement  # pip is there, packaging may not be
 
         if not holds(found[0], given[2].split(","), Requirement, set()):

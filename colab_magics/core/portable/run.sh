@@ -11,13 +11,15 @@ run() {
   shift
   status=0
   (
-    path=$PATH
+    # As parameters, since the environment may have variables of any name.
+    set -- "$PATH" "$folder" "$@"
     eval "$colab_magics_environment" 2>/dev/null || :
-    PATH=$path PYTHONUNBUFFERED=1
+    PATH=$1 PYTHONUNBUFFERED=1
     export PATH PYTHONUNBUFFERED
-    if [ -n "$folder" ]; then
-      cd "$folder" || exit 1
+    if [ -n "$2" ]; then
+      cd "$2" || exit 1
     fi
+    shift 2
     exec "$@"
   ) </dev/null || status=$?
   case $status in
