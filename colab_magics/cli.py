@@ -103,6 +103,8 @@ def _run(words: list[str]) -> int:
     made = Arguments(prog="colab-magics run", description="Run a bootstrap block from a file.", add_help=False)
     made.add_argument("file", metavar="FILE", help="the block; - for standard input")
     made.add_argument("--jobs", metavar="N", type=int, help="how many steps may run side by side")
+    made.add_argument("--lock", metavar="FILE", help="write what was used to FILE: contents, commits, versions")
+    made.add_argument("--frozen", metavar="FILE", help="use exactly what such a FILE says, or fail")
     made.add_argument("-n", "--dry-run", action="store_true", help="say which steps would run")
     made.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
     made.add_argument("-h", "--help", action="store_true", help="show this help")
@@ -116,7 +118,15 @@ def _run(words: list[str]) -> int:
 
     if args.jobs is not None:
         settings = replace(settings, jobs=args.jobs)
-    lines.say(repr(core.bootstrap(plan, dry_run=args.dry_run, settings=settings, report=LinesReport(lines))))
+    result = core.bootstrap(
+        plan,
+        dry_run=args.dry_run,
+        lock=args.lock and Path(args.lock),
+        frozen=args.frozen and Path(args.frozen),
+        settings=settings,
+        report=LinesReport(lines),
+    )
+    lines.say(repr(result))
     return _OK
 
 

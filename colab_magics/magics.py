@@ -100,7 +100,15 @@ class ColabMagics(Magics):
         if args.jobs is not None:
             settings = replace(settings, jobs=args.jobs)
         report = self._report(lines, quiet=args.quiet or settings.quiet)
-        return self._shown(core.bootstrap(plan, dry_run=args.dry_run, settings=settings, report=report), lines)
+        result = core.bootstrap(
+            plan,
+            dry_run=args.dry_run,
+            lock=args.lock and core.expand(args.lock, settings),
+            frozen=args.frozen and core.expand(args.frozen, settings),
+            settings=settings,
+            report=report,
+        )
+        return self._shown(result, lines)
 
     def settings(self) -> Settings:
         """Return the configuration of a call: the traits that are set, then the environment, then the defaults."""

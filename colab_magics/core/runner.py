@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from colab_magics.core import environment, installed, layout, packages, process, stopping, syncing
 from colab_magics.core.effects import effects_of, longest_chain, paths_here, waits_of, waves_of
+from colab_magics.core.lock import Lock
 from colab_magics.core.perform import perform
 from colab_magics.core.plan import Plan, Step, read_plan
 from colab_magics.core.progress import SILENT, Progress
@@ -51,6 +53,8 @@ def bootstrap(
     *,
     variables: Mapping[str, object] | None = None,
     dry_run: bool = False,
+    lock: Path | None = None,
+    frozen: Path | None = None,
     settings: Settings | None = None,
     report: Report | None = None,
 ) -> BootstrapResult:
@@ -64,6 +68,11 @@ def bootstrap(
         What ``$NAME`` stands for, before the environment.
     dry_run : bool, optional
         Say which steps would run and what each waits for, and run none.
+    lock : Path, optional
+        A file to write what was used to: the digest of each sync, the commit of each repository, the version of each
+        package.
+    frozen : Path, optional
+        Such a file: use exactly that, and fail when it cannot be had.
     settings : Settings, optional
         By default read from the environment.
     report : Report, optional
@@ -85,12 +94,20 @@ def bootstrap(
     settings = settings or Settings.load()
     known = {**os.environ, **(variables or {})}
     plan = block if isinstance(block, Plan) else read_plan(block, known, dropbox_url=settings.dropbox_url)
-    return _Run(plan.steps, settings, report or Report()).all(dry_run=dry_run)
+    used = Lock() if lock and not dry_run else None
+    run = _Run(plan.steps, settings, report or Report(), used, Lock.read(frozen) if frozen else None)
+    result = run.all(dry_run=dry_run)
+    if used and lock:
+        used.note_packages()
+        used.write(lock)
+    return result
 
 
 class _Run:
-    def __init__(self, steps: Sequence[Step], settings: Settings, report: Report) -> None:
-        self.settings, self.report = settings, report
+    def __init__(
+        self, steps: Sequence[Step], settings: Settings, report: Report, used: Lock | None, frozen: Lock | None
+    ) -> None:
+        self.settings, self.report, self.used, self.frozen = settings, report, used, frozen
         self.here = environment.detect(override=settings.env)
         self.steps = steps
         mine = [index for index, step in enumerate(steps) if not step.on or self.here in step.on]
@@ -191,11 +208,36 @@ class _Run:
     def _timed(self, step: Step, settings: Settings) -> StepResult:
         began = time.monotonic()
         try:
-            result = _do(step, settings, _Stoppable(self.report.progress(step)))
+            result = self._do(step, settings, _Stoppable(self.report.progress(step)))
         except ColabMagicsError as error:
             result = StepResult(step.line, step.verb, "failed", detail=str(error))
         result.seconds = time.monotonic() - began
         return result
+
+    def _do(self, step: Step, settings: Settings, progress: Progress) -> StepResult:
+        if step.verb == "run":
+            return _run(step, settings, progress)
+        if step.verb == "pip":
+            return self._pip(step, settings, progress)
+        if self.frozen and step.verb == "private_pip":
+            step = replace(step, args=self.frozen.pinned(step))
+        result = perform(step.verb, step.args, settings, progress)
+        if self.used:
+            self.used.note(step, result, settings)
+        if self.frozen:
+            self.frozen.check(step, result, settings)
+        status = "up-to-date" if getattr(result, "status", "") == "up-to-date" else "done"
+        return StepResult(step.line, step.verb, status, detail=str(result) if isinstance(result, Path) else repr(result))
+
+    def _pip(self, step: Step, settings: Settings, progress: Progress) -> StepResult:
+        words = list(step.command)
+        with contextlib.ExitStack() as stack:
+            if self.frozen:
+                words += ["-c", str(stack.enter_context(self.frozen.constraints()))]
+            if installed.arguments_hold(words):
+                return StepResult(step.line, step.verb, "up-to-date", detail="everything it asks for is installed")
+            packages.pip_install(words, settings=settings, progress=progress)
+        return StepResult(step.line, step.verb, "done", detail=step.text.partition("pip ")[2])
 
     def _end(self, index: int, result: StepResult) -> None:
         self.results[index] = result
@@ -242,19 +284,6 @@ class _Stoppable:
 
     def output(self, text: str) -> None:
         self._inner.output(text)
-
-
-def _do(step: Step, settings: Settings, progress: Progress) -> StepResult:
-    if step.verb == "run":
-        return _run(step, settings, progress)
-    if step.verb == "pip":
-        if installed.arguments_hold(step.command):
-            return StepResult(step.line, step.verb, "up-to-date", detail="everything it asks for is installed")
-        packages.pip_install(list(step.command), settings=settings, progress=progress)
-        return StepResult(step.line, step.verb, "done", detail=step.text.partition("pip ")[2])
-    result = perform(step.verb, step.args, settings, progress)
-    status = "up-to-date" if getattr(result, "status", "") == "up-to-date" else "done"
-    return StepResult(step.line, step.verb, status, detail=str(result) if isinstance(result, Path) else repr(result))
 
 
 def _run(step: Step, settings: Settings, progress: Progress) -> StepResult:

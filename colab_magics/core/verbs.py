@@ -150,6 +150,8 @@ def _pip(made: Arguments) -> None:
 
 def _bootstrap(made: Arguments) -> None:
     made.add_argument("--jobs", metavar="N", type=int, help="how many steps may run side by side")
+    made.add_argument("--lock", metavar="FILE", help="write what was used to FILE: contents, commits, versions")
+    made.add_argument("--frozen", metavar="FILE", help="use exactly what such a FILE says, or fail")
     made.add_argument("--save", metavar="FILE", help="also write the block to FILE, for colab-magics run FILE elsewhere")
     made.add_argument("--export", metavar="FILE", help="also write it as a shell script that needs nothing of ours")
 
