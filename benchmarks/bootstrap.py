@@ -100,7 +100,9 @@ def again_in_a_running_interpreter(side: Side) -> float:
         "import os, sys, time; from colab_magics import core; block = open('setup.txt').read(); core.bootstrap(block);"
         "t = time.perf_counter(); core.bootstrap(block); print(time.perf_counter() - t)"
     )
-    done = subprocess.run([side.env["PY"], "-c", code], cwd=side.folder, env=side.env, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [side.env["PY"], "-c", code], cwd=side.folder, env=side.env, check=True, capture_output=True, text=True
+    )
     return float(done.stdout)
 
 

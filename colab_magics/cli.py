@@ -131,7 +131,9 @@ def _run(words: list[str]) -> int:
 
 
 def _export(words: list[str]) -> int:
-    made = Arguments(prog="colab-magics export", description="Write a bootstrap block as a POSIX script.", add_help=False)
+    made = Arguments(
+        prog="colab-magics export", description="Write a bootstrap block as a POSIX script.", add_help=False
+    )
     made.add_argument("file", metavar="FILE", help="the block; - for standard input")
     made.add_argument("-o", "--output", metavar="OUT", help="the script; default: standard output")
     made.add_argument("-h", "--help", action="store_true", help="show this help")

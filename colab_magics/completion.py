@@ -56,7 +56,9 @@ def remove(shell: InteractiveShell) -> None:
         dispatcher = completers.custom_completers.strs.get(name)
         if dispatcher is not None:
             # IPython binds a hook to the shell, so what stands there is a method of ours.
-            dispatcher.chain = [entry for entry in dispatcher.chain if getattr(entry[1], "__func__", None) is not _complete]
+            dispatcher.chain = [
+                entry for entry in dispatcher.chain if getattr(entry[1], "__func__", None) is not _complete
+            ]
 
 
 def _keys() -> list[str]:

@@ -99,7 +99,9 @@ def test_run_takes_a_block_from_standard_input(box: sandbox.Sandbox) -> None:
 def test_an_exported_block_runs_without_us(box: sandbox.Sandbox) -> None:
     """The script does what the block says, and only its owner may read it, since a link may stand in it."""
     (box.folder("data") / "a.txt").write_text("a")
-    Path("block.txt").write_text(f"dropbox_sync {box.folder_link('data')} data\nsymlink data proj/in\nrun cat proj/in/a.txt\n")
+    Path("block.txt").write_text(
+        f"dropbox_sync {box.folder_link('data')} data\nsymlink data proj/in\nrun cat proj/in/a.txt\n"
+    )
     assert cli("export", "block.txt", "-o", "out/setup.sh").returncode == 0
     assert stat.S_IMODE(Path("out/setup.sh").stat().st_mode) == 0o700
     assert cli("export", "block.txt").stdout == Path("out/setup.sh").read_text()

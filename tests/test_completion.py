@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from IPython.core.completer import provisionalcompleter
+from shells import real_shell
 
 from colab_magics.completion import candidates
-from shells import real_shell
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_a_file_gets_no_progress() -> None:
     assert stream.getvalue() == "a note\n"
 
 
-def test_a_terminal_gets_a_line_in_place_that_goes_away(monkeypatch) -> None:  # noqa: ANN001
+def test_a_terminal_gets_a_line_in_place_that_goes_away(monkeypatch) -> None:
     """The bar shows what is fetched and how much, and leaves an empty line behind."""
     monkeypatch.setattr("colab_magics.display._DELAY", 0)
     stream = Terminal()

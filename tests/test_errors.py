@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from shells import real_shell
 
 from colab_magics import errors, masking
-from shells import real_shell
 
 FAMILY = [getattr(errors, name) for name in errors.__all__]
 

@@ -80,7 +80,7 @@ def test_words(text: str, expected: list[str]) -> None:
 )
 def test_a_problem_has_its_place(text: str, line: int, column: int, message: str) -> None:
     """What is wrong is reported with its line and column, both from 1."""
-    with pytest.raises(Problem, match=".") as caught:
+    with pytest.raises(Problem) as caught:
         lines(text)
     assert (caught.value.line, caught.value.column) == (line, column)
     assert message in caught.value.message

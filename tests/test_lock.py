@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
+from conftest import Venv
 
 from colab_magics import sandbox
 from colab_magics.core import bootstrap
 from colab_magics.core.lock import Lock
 from colab_magics.core.plan import read_plan
 from colab_magics.errors import PlanError, StepError
-from conftest import Venv
 
 
 def test_a_lock_names_contents_and_versions_and_no_link(box: sandbox.Sandbox) -> None:
@@ -84,7 +84,9 @@ def test_a_frozen_install_is_the_commit_of_the_lock(box: sandbox.Sandbox, venv: 
     repo = box.private_repo("acme/lib", code="value = 1\n")
     first = repo.head
     code = "import sys; from colab_magics.cli import main; sys.exit(main(sys.argv[1:]))"
-    Path("block.txt").write_text(f"private_pip --installer pip {repo.spec}\nrun python -c 'import lib; print(\"value\", lib.value)'\n")
+    Path("block.txt").write_text(
+        f"private_pip --installer pip {repo.spec}\nrun python -c 'import lib; print(\"value\", lib.value)'\n"
+    )
     assert "value 1" in venv.run(code, "run", "block.txt", "--lock", "block.lock", env=dict(os.environ)).stdout
     repo.commit({"lib/__init__.py": "value = 2\n"})
     assert "value 2" in venv.run(code, "run", "block.txt", env=dict(os.environ)).stdout

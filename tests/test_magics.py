@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from shells import real_shell
 
 import colab_magics
 from colab_magics import core, sandbox
 from colab_magics.errors import LayoutError, LinkError, StepError, TokenError
-from shells import real_shell
 
 MAGICS = {"line": {"dropbox_sync", "private_pip", "mount_drive", "symlink"}, "cell": {"bootstrap"}}
 
@@ -195,9 +195,7 @@ def test_bad_arguments_are_a_usage_error(
     assert "Traceback" not in shown
 
 
-def test_a_typed_token_is_refused_and_masked(
-    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_typed_token_is_refused_and_masked(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
     """A literal token gets the advice to revoke it, and is shown nowhere from then on."""
     token = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
     for source in (f"%private_pip --token {token} acme/lib", f"%private_pip https://{token}@github.com/acme/lib"):
@@ -261,9 +259,7 @@ def test_config_lists_the_traits(shell: InteractiveShell, capsys: pytest.Capture
         assert f"ColabMagics.{name}" in shown
 
 
-def test_secret_reads_with_the_loaded_configuration(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_secret_reads_with_the_loaded_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """colab_magics.secret looks where the magics look, and masks what it returns."""
     file = tmp_path / "tokens.json"
     file.write_text('{"secrets": {"WANDB_KEY": "wandb-0123456789"}}')
@@ -301,14 +297,14 @@ def test_bootstrap_runs_a_block_with_the_notebooks_variables(
 
 def test_a_wrong_block_runs_nothing(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
     """Every mistake is named with its line before anything has run."""
-    result = shell.run_cell(
-        "%%bootstrap\nrun touch here\ndropbox_snyc x y\nsymlink $MISSING_ONE place\nsymlink one\n"
-    )
+    result = shell.run_cell("%%bootstrap\nrun touch here\ndropbox_snyc x y\nsymlink $MISSING_ONE place\nsymlink one\n")
     assert type(result.error_in_exec).__name__ == "PlanError"
     assert str(result.error_in_exec).splitlines() == [
         "line 2: unknown step 'dropbox_snyc'; did you mean 'dropbox_sync'?",
-        "line 3: unknown variable $MISSING_ONE; set it in the notebook or the environment "
-        "(for a literal $ write '$' in single quotes)",
+        (
+            "line 3: unknown variable $MISSING_ONE; set it in the notebook or the environment "
+            "(for a literal $ write '$' in single quotes)"
+        ),
         "line 4: the following arguments are required: LINK",
     ]
     assert not Path("here").exists()

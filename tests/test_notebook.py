@@ -8,11 +8,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import Venv
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from colab_magics import sandbox
-from conftest import Venv
 
 DEMO = Path(__file__).parents[1] / "demo.ipynb"
 

@@ -55,7 +55,11 @@ def test_the_whole_recipe_is_understood() -> None:
         ("!pip list", "run", ("pip", "list")),
         ("!pip install six", "pip", ("six",)),
         ("%pip install six", "pip", ("six",)),
-        ("pip install -q --index-url https://x.example/simple six", "pip", ("-q", "--index-url", "https://x.example/simple", "six")),
+        (
+            "pip install -q --index-url https://x.example/simple six",
+            "pip",
+            ("-q", "--index-url", "https://x.example/simple", "six"),
+        ),
         ("run python -m x --in y --on z", "run", ("python", "-m", "x", "--in", "y", "--on", "z")),
         ("run ls *.csv | wc -l", "run", "ls *.csv | wc -l"),
         ("run A=1 env", "run", "A=1 env"),
@@ -68,7 +72,9 @@ def test_commands(text: str, verb: str, command: object) -> None:
     assert (step.verb, step.command) == (verb, command)
 
 
-@pytest.mark.parametrize("text", ["dropbox_sync LINK proj --once", "dropbox_sync LINK --once proj", "dropbox_sync --once LINK proj"])
+@pytest.mark.parametrize(
+    "text", ["dropbox_sync LINK proj --once", "dropbox_sync LINK --once proj", "dropbox_sync --once LINK proj"]
+)
 def test_options_may_stand_anywhere(text: str) -> None:
     """DEST is DEST wherever the options are."""
     args = only(text.replace("LINK", LINK)).args
@@ -114,7 +120,12 @@ def test_all_mistakes_come_at_once_and_in_order() -> None:
     """One run of the cell is enough to learn everything that is wrong with it."""
     with pytest.raises(PlanError) as caught:
         read_plan("symlink\nrun ls\nnope\ndropbox_sync $A\n'")
-    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == ["line 1", "line 3", "line 4", "line 5"]
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "line 1",
+        "line 3",
+        "line 4",
+        "line 5",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ def test_output_comes_while_the_command_runs(tmp_path: Path) -> None:
         if "first" in text:
             (tmp_path / "go").write_text("on")
 
-    done = process.run(["sh", "-c", f"echo first line of output; cat {tmp_path}/go; echo; echo second"], on_output=listen)
+    done = process.run(
+        ["sh", "-c", f"echo first line of output; cat {tmp_path}/go; echo; echo second"], on_output=listen
+    )
     assert done.status == 0
     assert "".join(heard) == "first line of output\non\nsecond\n"
     assert done.output == "".join(heard)
@@ -45,11 +47,7 @@ def test_output_comes_while_the_command_runs(tmp_path: Path) -> None:
 def test_a_secret_cut_between_two_writes_is_masked(tmp_path: Path) -> None:
     """However a command cuts its output, a secret in it does not come through."""
     masking.register("cut-secret-0123456789")
-    script = (
-        "import os, time\n"
-        "for character in 'a cut-secret-0123456789 b':\n"
-        "    os.write(1, character.encode())\n"
-    )
+    script = "import os, time\nfor character in 'a cut-secret-0123456789 b':\n    os.write(1, character.encode())\n"
     heard: list[str] = []
     done = process.run([sys.executable, "-c", script], on_output=heard.append)
     shown = "".join(heard)

@@ -15,7 +15,9 @@ STEPS = read_plan("symlink a b\nrun python train.py --name '<b>&'\n").steps
 
 def table() -> tuple[TableReport, list[tuple[dict[str, str], bool]]]:
     shown: list[tuple[dict[str, str], bool]] = []
-    return TableReport(Lines(live=True, stream=io.StringIO()), lambda bundle, update: shown.append((bundle, update))), shown
+    return TableReport(
+        Lines(live=True, stream=io.StringIO()), lambda bundle, update: shown.append((bundle, update))
+    ), shown
 
 
 def test_a_table_is_shown_once_and_then_updated() -> None:

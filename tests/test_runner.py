@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from conftest import Venv
 
 import colab_magics
 from colab_magics import core, sandbox
@@ -16,7 +17,6 @@ from colab_magics.core.plan import Step
 from colab_magics.core.progress import Progress, Silent
 from colab_magics.core.runner import Report
 from colab_magics.errors import PlanError, StepError
-from conftest import Venv
 
 
 class Heard(Report, Silent):
@@ -109,7 +109,7 @@ def test_a_failure_stops_only_what_depends_on_it(box: sandbox.Sandbox) -> None:
         (box.folder(name) / "a.txt").write_text("a")
     box.fail(gone, page="gone")
     block = f"dropbox_sync {gone} a\ndropbox_sync {good} b\nsymlink a link\nsymlink b other\nrun touch here"
-    with pytest.raises(StepError, match="line 1: dropbox_sync: .* is gone") as caught:
+    with pytest.raises(StepError, match=r"line 1: dropbox_sync: .* is gone") as caught:
         bootstrap(block)
     assert [step.status for step in caught.value.result.steps] == ["failed", "done", "skipped", "done", "skipped"]
     assert Path("other/a.txt").exists()
@@ -143,6 +143,17 @@ def test_an_interrupt_stops_every_step_and_the_next_run_goes_on(box: sandbox.San
     if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip():
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_mistake_of_ours_ends_the_run_and_does_not_hang_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that nobody expected comes out of the call as it is, although it happened in another thread."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("colab_magics.core.runner.perform", broken)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        bootstrap("symlink a b")
 
 
 def test_a_prompt_is_answered_in_the_main_thread(box: sandbox.Sandbox) -> None:
@@ -278,11 +289,7 @@ def test_the_recipe_end_to_end(box: sandbox.Sandbox, venv: Venv) -> None:
         "run --in proj python train.py\n"
     )
     Path("setup.txt").write_text(block)
-    code = (
-        "import sys\n"
-        "from colab_magics.cli import main\n"
-        "sys.exit(main(['run', 'setup.txt']))\n"
-    )
+    code = "import sys\nfrom colab_magics.cli import main\nsys.exit(main(['run', 'setup.txt']))\n"
     env = {**os.environ, "DATASET": box.folder_link("dataset"), "PROJECT": box.folder_link("project")}
     first = venv.run(code, env=env)
     assert "total 6" in first.stdout

@@ -238,7 +238,7 @@ class _Reader:
             self._reads(value)
 
     def _requirements(self, name: str, depth: int = 0) -> None:
-        """A requirements file can name others, and folders: read it, or take its whole folder if it is yet to come."""
+        """Read a requirements file for what it names; one that is yet to come stands for its folder."""
         if "://" in name:
             return
         self._reads(name)

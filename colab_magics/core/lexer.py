@@ -192,9 +192,6 @@ def _value(match: re.Match[str], number: int, lookup: Callable[[str], str | None
         raise Problem(number, match.start() + 1, f"{match[0]!r} is no variable; use $NAME or ${{NAME}}")
     value = lookup(name)
     if value is None:
-        raise Problem(
-            number,
-            match.start() + 1,
-            f"unknown variable ${name}; set it in the notebook or the environment (for a literal $ write '$' in single quotes)",
-        )
+        where = "set it in the notebook or the environment (for a literal $ write '$' in single quotes)"
+        raise Problem(number, match.start() + 1, f"unknown variable ${name}; {where}")
     return value

@@ -140,8 +140,8 @@ class Lock:
         found = content(step, result, settings)
         if found != expected:
             raise StepError(
-                f"the link of {_destination(step)} does not hold what is locked: {found['files']} files with the digest "
-                f"{str(found['digest'])[:12]}, not {expected['files']} with {str(expected['digest'])[:12]}"
+                f"the link of {_destination(step)} does not hold what is locked: {found['files']} files with the "
+                f"digest {str(found['digest'])[:12]}, not {expected['files']} with {str(expected['digest'])[:12]}"
             )
 
 

@@ -100,7 +100,8 @@ class Package:
         if not self.changed:
             return f"{self.name} {self.version}{commit}: up to date"
         ref = f"@{self.ref}" if self.ref else ""
-        return f"{self.name} {self.version} from {short_url(self.url)}{ref}{commit}"
+        source = f" from {short_url(self.url)}{ref}" if self.url else ""
+        return f"{self.name} {self.version}{source}{commit}"
 
 
 @dataclass(repr=False)
@@ -119,6 +120,8 @@ class InstallResult:
         The imported modules that are older than what is installed now.
     status : {'installed', 'up-to-date', 'planned'}
         Whether something was installed, nothing had to be, or nothing was because of a dry run.
+    also : list of str
+        What was installed or changed beside the packages that were asked for, because they demand it.
     """
 
     packages: list[Package] = field(default_factory=list)
@@ -126,12 +129,15 @@ class InstallResult:
     seconds: float = 0.0
     stale: list[str] = field(default_factory=list)
     status: str = "installed"
+    also: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         planned = "would install " if self.status == "planned" else ""
         lines = [f"{planned if package.changed else ''}{package!r}" for package in self.packages]
-        text = "\n".join(lines) or "requirements installed"
-        return f"{text}, {seconds_text(self.seconds)}{self.warning}"
+        nameless = {"planned": "would install the requirements", "up-to-date": "requirements: up to date"}
+        text = "\n".join(lines) or nameless.get(self.status, "requirements installed")
+        also = f"\nwith it came: {', '.join(self.also)}" if self.also else ""
+        return f"{text}, {seconds_text(self.seconds)}{also}{self.warning}"
 
     @property
     def warning(self) -> str:
@@ -139,7 +145,10 @@ class InstallResult:
         if not self.restart_needed:
             return ""
         names = ", ".join(self.stale)
-        return f"\n{names} was imported before and is now older than what is installed: restart the kernel to use the new one"
+        return (
+            f"\n{names} was imported before and is now older than what is installed: restart the kernel to use the "
+            "new one"
+        )
 
 
 @dataclass(repr=False)
@@ -198,7 +207,7 @@ class BootstrapResult:
         saved = sum(step.seconds for step in self.steps) - self.seconds
         side = ""
         if saved > 0.1:
-            side = f"; longest chain {seconds_text(self.longest_chain)}, {seconds_text(saved)} saved by running side by side"
+            side = f"; longest chain {seconds_text(self.longest_chain)}, {seconds_text(saved)} saved side by side"
         return f"bootstrap: {parts} ({seconds_text(self.seconds)}{side})"
 
 

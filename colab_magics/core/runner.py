@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import queue
 import threading
@@ -187,7 +188,7 @@ class _Run:
         except stopping.Stopped:
             return
         except BaseException as error:  # noqa: BLE001 - a mistake of ours must end the cell, not only this thread
-            self._tell(lambda: _raise(error))
+            self._tell(functools.partial(_raise, error))
             return
         self._tell(lambda: self._end(index, result))
 
@@ -227,7 +228,9 @@ class _Run:
         if self.frozen:
             self.frozen.check(step, result, settings)
         status = "up-to-date" if getattr(result, "status", "") == "up-to-date" else "done"
-        return StepResult(step.line, step.verb, status, detail=str(result) if isinstance(result, Path) else repr(result))
+        return StepResult(
+            step.line, step.verb, status, detail=str(result) if isinstance(result, Path) else repr(result)
+        )
 
     def _pip(self, step: Step, settings: Settings, progress: Progress) -> StepResult:
         words = list(step.command)

@@ -10,7 +10,7 @@ __all__ = ["Stopped", "check", "listen"]
 _event: ContextVar[threading.Event | None] = ContextVar("colab_magics_stopping", default=None)
 
 
-class Stopped(BaseException):  # noqa: N818 - as KeyboardInterrupt, which it stands for in other threads, it is no Exception
+class Stopped(BaseException):
     """The run that this work belongs to was interrupted."""
 
 

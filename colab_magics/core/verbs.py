@@ -152,21 +152,28 @@ def _bootstrap(made: Arguments) -> None:
     made.add_argument("--jobs", metavar="N", type=int, help="how many steps may run side by side")
     made.add_argument("--lock", metavar="FILE", help="write what was used to FILE: contents, commits, versions")
     made.add_argument("--frozen", metavar="FILE", help="use exactly what such a FILE says, or fail")
-    made.add_argument("--save", metavar="FILE", help="also write the block to FILE, for colab-magics run FILE elsewhere")
+    made.add_argument(
+        "--save", metavar="FILE", help="also write the block to FILE, for colab-magics run FILE elsewhere"
+    )
     made.add_argument("--export", metavar="FILE", help="also write it as a shell script that needs nothing of ours")
 
 
 _TABLE: dict[str, tuple[Callable[[Arguments], None], str, str]] = {
     "dropbox_sync": (
         _dropbox_sync,
-        "Make DEST hold what a share link holds. Only files whose content differs are written, other files are left\n"
-        "alone, and a file that you changed is kept in DEST/.colab_magics/backup/ before it is replaced.",
+        (
+            "Make DEST hold what a share link holds. Only files whose content differs are written, other\n"
+            "files are left alone, and a file that you changed is kept in DEST/.colab_magics/backup/ before\n"
+            "it is replaced."
+        ),
         "  VERB https://www.dropbox.com/scl/fo/abc/xyz?rlkey=... proj\n  VERB secret:DATASET_LINK dataset --once",
     ),
     "private_pip": (
         _private_pip,
-        "Install packages from private git repositories. The token is read from the token file, the environment or\n"
-        "the notebook service's secrets, and is shown to git alone.",
+        (
+            "Install packages from private git repositories. The token is read from the token file, the\n"
+            "environment or the notebook service's secrets, and is shown to git alone."
+        ),
         "  VERB acme/secretlib@v1.2\n  VERB -r requirements.txt",
     ),
     "mount_drive": (
@@ -183,12 +190,17 @@ _TABLE: dict[str, tuple[Callable[[Arguments], None], str, str]] = {
     "pip": (_pip, "Install packages from an index.", "  VERB install -r requirements.txt"),
     "bootstrap": (
         _bootstrap,
-        "Run a block of steps, one a line: mount_drive, dropbox_sync, symlink, pip install, private_pip, run (or !cmd).\n"
-        "The whole block is checked before its first step runs; running it again does only what is left. A # begins a\n"
-        "comment, \\ continues a line, $NAME is a variable of the notebook or the environment, --on ENV[,ENV] runs a\n"
-        "step only there, run takes --in DIR.",
-        "  VERB\n  dropbox_sync secret:DATASET_LINK dataset --once\n  dropbox_sync $PROJECT_LINK proj\n"
-        "  symlink dataset proj/data/input\n  pip install -r proj/requirements.txt\n"
-        "  private_pip acme/secretlib@v1.2\n  run --in proj python train.py --epochs 10",
+        (
+            "Run a block of steps, one a line: mount_drive, dropbox_sync, symlink, pip install, private_pip,\n"
+            "run (or !cmd). The whole block is checked before its first step runs; running it again does only\n"
+            "what is left; steps that do not need each other run side by side. A # begins a comment, \\ continues\n"
+            "a line, $NAME is a variable of the notebook or the environment, --on ENV[,ENV] runs a step only\n"
+            "there, run takes --in DIR."
+        ),
+        (
+            "  VERB\n  dropbox_sync secret:DATASET_LINK dataset --once\n  dropbox_sync $PROJECT_LINK proj\n"
+            "  symlink dataset proj/data/input\n  pip install -r proj/requirements.txt\n"
+            "  private_pip acme/secretlib@v1.2\n  run --in proj python train.py --epochs 10"
+        ),
     ),
 }
