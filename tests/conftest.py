@@ -9,10 +9,15 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from colab_magics import sandbox
 from colab_magics.core import Settings
+
+# How long an example takes says more about a shared machine than about the code.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
