@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colab_magics.core import Settings, read_plan
@@ -178,6 +178,7 @@ class Model:
         return repr(seen)
 
 
+@settings(max_examples=1000)
 @given(st.lists(step, max_size=8), st.data())
 def test_every_allowed_schedule_ends_as_the_sequential_run(block: list[str], data: st.DataObject) -> None:
     """Whatever order the waits leave open, each step sees the same and the end is the same.
