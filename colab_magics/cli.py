@@ -75,7 +75,12 @@ def _main(words: list[str]) -> int:
         print(f"colab-magics {__version__}")
         return _OK
     command, rest = words[0], words[1:]
-    others: dict[str, Callable[[list[str]], int]] = {"run": _run, "export": _export, "sandbox": _sandbox}
+    others: dict[str, Callable[[list[str]], int]] = {
+        "run": _run,
+        "export": _export,
+        "sandbox": _sandbox,
+        "check-leaks": _check_leaks,
+    }
     if command in _VERBS:
         return _verb(command, rest)
     if command in others:
@@ -179,6 +184,22 @@ def _sandbox(words: list[str]) -> int:
         print("# serving until you press Ctrl-C", flush=True)
         threading.Event().wait()
     return _OK
+
+
+def _check_leaks(words: list[str]) -> int:
+    """Prove on this machine that an installation shows its token to nobody; not in the help, for the doubtful."""
+    made = Arguments(prog="colab-magics check-leaks", description="Look for a token that leaks.", add_help=False)
+    made.add_argument("--installer", choices=("pip", "uv"), default="pip", help="what installs")
+    made.add_argument("-h", "--help", action="store_true", help="show this help")
+    if _helped(made, words):
+        return _OK
+    from colab_magics.sandbox.leaks import check_leaks
+
+    found = False
+    for outcome, places in check_leaks(made.read(words).installer):
+        print(f"{outcome}: {'; '.join(places) if places else 'no token anywhere'}", flush=True)
+        found = found or bool(places)
+    return _FAILED if found else _OK
 
 
 def _helped(made: Arguments, words: list[str]) -> bool:
