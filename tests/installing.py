@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import Venv
+
+from colab_magics.sandbox import package
 
 _PRELUDE = """
 import importlib, json, sys
@@ -40,7 +43,7 @@ def install(*specs, asking=None, **options):
     answers.append({
         "packages": [vars(package) for package in result.packages],
         "status": result.status, "stale": result.stale, "restart_needed": result.restart_needed,
-        "repr": repr(result), "said": told.said,
+        "also": result.also, "repr": repr(result), "said": told.said,
     })
     return result
 
@@ -93,7 +96,7 @@ class Place:
     def run(self, code: str, **more: str) -> Ran:
         """Run code in which ``install(SPEC, ...)`` installs."""
         child = self.start(code, **more)
-        out, err = child.communicate(timeout=120)
+        out, err = child.communicate(timeout=300)
         assert child.returncode == 0, out + err
         return Ran(json.loads(out.strip().splitlines()[-1]), out + err)
 
@@ -117,3 +120,22 @@ class Place:
 def find_uv() -> str | None:
     """Return the uv of the tests' own environment, or one on the path."""
     return shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+
+
+INSTALLERS = [
+    "pip",
+    pytest.param("uv", marks=pytest.mark.skipif(find_uv() is None, reason="uv is not installed")),
+]
+
+
+def wheelhouse(folder: Path, *projects: tuple[str, str]) -> Path:
+    """Make a folder of wheels, which --find-links takes for an index."""
+    folder.mkdir(exist_ok=True)
+    for name, version in projects:
+        source = folder / f"{name}-{version}-source"
+        for path, text in package(name, version=version).items():
+            (source / path).parent.mkdir(parents=True, exist_ok=True)
+            (source / path).write_text(text)
+        code = f"import _build; _build.build_wheel({str(folder)!r})"
+        subprocess.run(["python3", "-c", code], cwd=source, check=True)
+    return folder

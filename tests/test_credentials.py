@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import socket
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from watching import leaks
 
 from colab_magics.core import git, hosts
 from colab_magics.core.credentials import Broker, clean_environment
@@ -23,6 +21,7 @@ from colab_magics.core.secrets import Credential, Secret
 from colab_magics.core.specs import parse_spec
 from colab_magics.errors import InstallError
 from colab_magics.sandbox import Sandbox
+from colab_magics.sandbox.watch import find_secret
 
 TOKEN = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
 
@@ -127,7 +126,7 @@ def test_a_question_past_git_is_answered_no_differently() -> None:
 def test_another_user_is_not_told() -> None:
     """Neither the folder nor the socket lets another user in, even with the folder opened wide."""
     with Broker({"github.com": credential()}) as broker:
-        place = broker._folder
+        place = broker.folder
         assert place.stat().st_mode & 0o777 == 0o700
         code = (
             "import os, socket, sys\nos.setgid(65534); os.setuid(65534)\n"
@@ -175,14 +174,15 @@ def test_stored_credentials_are_not_shown_and_not_added_to(box: Sandbox) -> None
         assert "from-the-store" in fill(broker, "https://other.example.org/acme/lib")
         assert git.resolve([parse_spec(lib.spec)], broker)[0].commit == lib.head
     assert store.read_text().count("\n") == 2
-    assert leaks(box.token, Path.home()) == []
+    assert find_secret(box.token, Path.home()) == []
 
 
 def test_ssh_addresses_are_fetched_with_the_token() -> None:
     """Each way of writing one becomes https, for hosts that have a token; other hosts keep theirs."""
     with Broker({"github.com": credential(), "none.example.org": None}) as broker:
         for address in ("ssh://git@github.com/a/b", "git@github.com:a/b", "ssh://github.com/a/b",
-                        "ssh://git@github.com:22/a/b", "git://github.com/a/b"):  # fmt: skip
+                        "ssh://git@github.com:22/a/b", "git://github.com/a/b", "ssh://git@github.com:2222/a/b",
+                        "ssh://git@ssh.github.com:443/a/b"):  # fmt: skip
             assert _rewritten(broker, address) == "https://github.com/a/b"
         for address in ("ssh://git@none.example.org/a/b", "git@github.com.evil.example:a/b", "/srv/git/a"):
             assert _rewritten(broker, address) == address
@@ -232,14 +232,14 @@ def test_the_broker_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr("tempfile.tempdir", str(long))
     threads = threading.active_count()
     with Broker({"github.com": credential()}) as broker:
-        place, env = broker._folder, broker.environment()
+        place, env = broker.folder, broker.environment()
         assert TOKEN in fill(broker, "https://github.com/a/b")
     assert not place.exists()
     assert threading.active_count() == threads
     assert list(long.iterdir()) == []
     helper = next(value for value in env.values() if "git_helper" in value)
     done = subprocess.run(
-        [*shlex.split(helper.removeprefix("!")), "get"], input=b"protocol=https\n", capture_output=True, check=True
+        ["sh", "-c", f"{helper.removeprefix('!')} get"], input=b"protocol=https\n", capture_output=True, check=True
     )
     assert done.stdout == b"quit=1\n"
 
@@ -297,7 +297,7 @@ def test_a_server_that_insists_on_a_user_name_is_served(
 
 def _ask(broker: Broker, question: str) -> bytes:
     with socket.socket(socket.AF_UNIX) as line:
-        line.connect(str(broker._folder / "socket"))
+        line.connect(str(broker.folder / "socket"))
         line.sendall(question.encode("latin-1"))
         line.shutdown(socket.SHUT_WR)
         return line.recv(4096)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,26 @@ def test_a_prompt_is_answered_in_the_main_thread(box: sandbox.Sandbox) -> None:
     assert [step.status for step in result.steps] == ["done"]
     assert asked == [("THE_LINK: ", True)]
     assert link.partition("rlkey=")[2].partition("&")[0] not in repr(result.steps)
+
+
+def test_colabs_secrets_are_asked_for_in_the_main_thread(
+    box: sandbox.Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Colab's page answers on the kernel's channel, which another thread must not read."""
+    (box.folder("data") / "a.txt").write_text("a")
+    link, asked = box.folder_link("data"), []
+
+    def get(name: str) -> str:
+        asked.append((name, threading.current_thread() is threading.main_thread()))
+        return link
+
+    google, colab, userdata = (types.ModuleType(name) for name in ("google", "google.colab", "google.colab.userdata"))
+    userdata.get = get  # type: ignore[attr-defined]
+    for module in (google, colab, userdata):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    result = bootstrap("dropbox_sync secret:THE_LINK data", settings=core.Settings.load(env="colab"))
+    assert [step.status for step in result.steps] == ["done"]
+    assert asked == [("THE_LINK", True)]
 
 
 def test_a_dry_run_draws_the_plan() -> None:

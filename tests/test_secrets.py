@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 import re
 import subprocess
@@ -300,6 +301,16 @@ class TestTokenFile:
             assert not [value for value in (TOKEN, OTHER, VALUE) if value in shown]
             assert getattr(error, "doc", None) is None
             error = error.__context__
+
+    def test_a_change_of_it_is_seen(self) -> None:
+        """It is read once for several questions, and anew when it was written anew."""
+        path = write({"access_token": "the-first-token"})
+        os.utime(path, (1, 1))
+        assert for_host("github.com") == for_host("github.com") == "the-first-token"
+        write({"access_token": "the-other-token"})
+        assert for_host("github.com") == "the-other-token"
+        path.unlink()
+        assert for_host("github.com") is None
 
     def test_one_that_cannot_be_read_says_so(self) -> None:
         """Not text, and a folder in its place."""

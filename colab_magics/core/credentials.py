@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -50,6 +51,10 @@ class Broker:
 
     Attributes
     ----------
+    indexes : dict of str to Credential
+        For each host of a package index, what an installer shows it.
+    folder : Path
+        A folder that only this user can enter, gone when the broker is closed.
     refused : set of str
         Hosts that did not accept what they were shown: git then asks to erase it.
     asked : set of str
@@ -58,14 +63,15 @@ class Broker:
 
     def __init__(self, credentials: Mapping[str, Credential | None]) -> None:
         self.credentials = dict(credentials)
+        self.indexes: dict[str, Credential] = {}
         self.refused: set[str] = set()
         self.asked: set[str] = set()
         self._tried: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        self._folder = _folder()
+        self.folder = _folder()
         self._server = socket.socket(socket.AF_UNIX)
-        self._server.bind(str(self._folder / "socket"))
+        self._server.bind(str(self.folder / "socket"))
         self._server.listen(16)
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="colab_magics broker", daemon=True)
@@ -75,10 +81,10 @@ class Broker:
     def __exit__(self, *_: object) -> None:
         self._closing = True
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as knock:
-            knock.connect(str(self._folder / "socket"))  # wakes the thread, which then sees that it is over
+            knock.connect(str(self.folder / "socket"))  # wakes the thread, which then sees that it is over
         self._thread.join()
         self._server.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the environment for git and for whatever starts git: clean, and told to ask this broker.
@@ -92,8 +98,10 @@ class Broker:
         env["GIT_TERMINAL_PROMPT"] = "0"
         env["LANGUAGE"] = "en"  # what git says is read here
         env["SSH_ASKPASS_REQUIRE"] = "never"  # with no terminal either, ssh fails where it would ask
-        words = (sys.executable, "-I", "-S", git_helper.__file__, str(self._folder / "socket"))
-        helper = " ".join(shlex.quote(word) for word in words)
+        words = (sys.executable, "-I", "-S", git_helper.__file__, str(self.folder / "socket"))
+        command = " ".join(shlex.quote(word) for word in words)
+        # git tells its helpers too when a credential was good; nothing is kept here, so no Python need start for it.
+        helper = f'f() {{ test "$1" = store || exec {command} "$1"; }}; f'
         settings: list[tuple[str, str]] = []
         for host, credential in self.credentials.items():
             if credential is None:
@@ -103,15 +111,8 @@ class Broker:
                 (f"credential.{base}.helper", ""),  # forgets the helpers that were configured before
                 (f"credential.{base}.helper", f"!{helper}"),
                 (f"credential.{base}.useHttpPath", "true"),
-                (f"url.{base}/.insteadOf", f"ssh://git@{host}/"),
-                (f"url.{base}/.insteadOf", f"ssh://{host}/"),
             ]
-            if ":" not in host:
-                settings += [
-                    (f"url.{base}/.insteadOf", f"git@{host}:"),
-                    (f"url.{base}/.insteadOf", f"ssh://git@{host}:22/"),
-                    (f"url.{base}/.insteadOf", f"git://{host}/"),
-                ]
+            settings += [(f"url.{base}/.insteadOf", prefix) for prefix in hosts.ssh_prefixes(host)]
         first = int(env.get("GIT_CONFIG_COUNT") or 0)
         for number, (key, value) in enumerate(settings, first):
             env[f"GIT_CONFIG_KEY_{number}"] = key
@@ -161,6 +162,8 @@ class Broker:
 
     def _answer(self, question: bytes) -> bytes:
         operation, *lines = question.decode("utf-8", "replace").splitlines() or [""]
+        if operation == "keyring":
+            return self._password(*lines[:2])
         given = dict(line.partition("=")[::2] for line in lines)
         host = given.get("host", "").lower()
         credential = self.credentials.get(host)
@@ -175,6 +178,18 @@ class Broker:
             return b"quit=1\n"
         username = self._usernames(host, credential)[self._tried.get(host, 0)]
         return f"username={username}\npassword={credential.token.reveal()}\n".encode()
+
+    def _password(self, service: str = "", username: str = "") -> bytes:
+        """Answer an installer's question for the password of an index."""
+        # A bare host in place of an address is what pip asks for after a redirect: it gets nothing.
+        address = re.match(r"(https?)://(?:[^/@]*@)?([^/]+)", service)
+        scheme, host = (address[1], address[2].lower()) if address else ("", "")
+        credential = self.indexes.get(host)
+        if self._closing or credential is None or username not in {"", credential.username}:
+            return b""
+        if scheme != "https" and not is_loopback(host.partition(":")[0]):
+            return b""
+        return f"{credential.username}\n{credential.token.reveal()}".encode()
 
 
 def clean_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:

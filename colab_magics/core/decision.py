@@ -6,6 +6,7 @@ import os
 import stat
 import zlib
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -97,6 +98,7 @@ def decide(
     once: bool = False,
     mirror: bool = False,
     force: bool = False,
+    settled: AbstractSet[str] = frozenset(),
 ) -> Decision:
     """Decide what a sync does.
 
@@ -116,6 +118,8 @@ def decide(
         Remove what syncs wrote and the link no longer holds.
     force : bool, optional
         Trust contents only, not time stamps.
+    settled : set of str, optional
+        Members that were looked at already: DEST holds them just as the manifest says, and so does the link.
 
     Returns
     -------
@@ -125,14 +129,21 @@ def decide(
     mind = _Mind(tree, manifest, once=once, force=force)
     held: set[str] = set()
     folders: set[str] = {""}
+    takes = selection.takes if selection != Selection() else None
+    unchanged = mind.made.unchanged
     for member in members:
-        held.add(member.name)
-        folders.update(_ancestors(member.name, folders))
-        if member.kind == "folder":
-            folders.add(member.name)
-        if member.name.split("/", 1)[0].casefold() == FOLDER or not selection.takes(member.name):
+        name = member.name
+        if mirror:
+            held.add(name)
+            if name.rpartition("/")[0] not in folders:
+                folders.update(_ancestors(name, folders))
+            if member.kind == "folder":
+                folders.add(name)
+        if name in settled:
+            unchanged.append(member)
+        elif (name[0] == "." and name.partition("/")[0].casefold() == FOLDER) or (takes and not takes(name)):
             continue
-        if mind.way_is_free(member.name):
+        elif mind.way_is_free(name):
             mind.place(member)
     if mirror:
         mind.remove_all_but(held, folders)
@@ -269,10 +280,13 @@ class DiskTree:
 
     def __init__(self, root: Path) -> None:
         self._root = os.fspath(root)
+        self._is_new = not os.path.lexists(root)
         self._parents: dict[str, tuple[str, bool] | None] = {"": None}
 
     def status(self, name: str) -> os.stat_result | None:
         """Return what stands at `name` itself, or None."""
+        if self._is_new:
+            return None
         try:
             return os.lstat(f"{self._root}/{name}")
         except (FileNotFoundError, NotADirectoryError):
@@ -288,6 +302,8 @@ class DiskTree:
 
     def obstacle(self, name: str) -> tuple[str, bool] | None:
         """Return the first parent of `name` that is no folder, and whether it is a symlink."""
+        if self._is_new:
+            return None
         parent = name.rpartition("/")[0]
         if parent not in self._parents:
             above = self.obstacle(parent)

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from colab_magics.core import layout
@@ -101,18 +100,30 @@ def done_already(link: Link, place: Place, options: Options) -> SyncResult | Non
     """Return the result of having nothing to do, when ``--once`` was done completely and is still whole."""
     if not options.once or options.force or is_pending(place.root):
         return None
-    manifest = Manifest.load(place.root)
+    manifest = Manifest.load_links(place.root)
     entry = manifest.links.get(link.identity)
     if not entry or entry.get("name") != place.name:
         return None
     if any(entry.get(key) != value for key, value in options.signature.items()):
         return None
     members = manifest.members(link.identity)
-    if not all(
-        os.path.lexists(f"{place.root}/{name}") for name in chain(members, manifest.members(link.identity, "folders"))
-    ):
+    if not _all_there(place.root, members + manifest.members(link.identity, "folders")):
         return None
     return SyncResult(place.shown, unchanged=members, status="up-to-date")
+
+
+def _all_there(root: Path, names: list[str]) -> bool:
+    """Tell whether something stands at each of `names`; folders are listed, which is quicker than to ask for each."""
+    if len(names) < 100:
+        return all(os.path.lexists(f"{root}/{name}") for name in names)
+    found: set[str] = set()
+    try:
+        for parent in {name.rpartition("/")[0] for name in names}:
+            prefix = f"{parent}/" if parent else ""
+            found.update([prefix + name for name in os.listdir(f"{root}/{parent}")])
+    except OSError:
+        return False
+    return found.issuperset(names)
 
 
 def _earlier(link: Link, dest: Dest, settings: Settings) -> Iterator[Place]:
@@ -131,7 +142,7 @@ def _earlier(link: Link, dest: Dest, settings: Settings) -> Iterator[Place]:
 
 def _with_name(link: Link, folder: Path, shown: Path, wanted: str | None) -> Iterator[Place]:
     """Yield `folder`, or the file in it that the link is; when `wanted` names a file, that file alone."""
-    entry = Manifest.load(folder).links.get(link.identity)
+    entry = Manifest.load_links(folder).links.get(link.identity)
     name = entry.get("name") if entry else None
     if entry is None or (wanted is not None and name != wanted):
         return

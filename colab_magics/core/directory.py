@@ -19,7 +19,7 @@ _END = struct.Struct("<4s4H2LH")
 _WIDE_END = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
-_ENCRYPTED, _UTF8 = 0x1, 0x800
+_ENCRYPTED = 0x1
 
 
 class Entry(NamedTuple):
@@ -33,8 +33,6 @@ class Entry(NamedTuple):
     mode: int
     time: int
     extra: bytes
-    method: int
-    is_utf8: bool
 
 
 def entries(tail: bytes | bytearray, start: int) -> Iterator[Entry]:
@@ -57,7 +55,7 @@ def entries(tail: bytes | bytearray, start: int) -> Iterator[Entry]:
     for _ in range(count):
         if at + _CENTRAL.size > length:
             raise UnstreamableError("its directory is cut")
-        (mark, _, _, flags, method, clock, date, crc, packed, size, names, extras, comments, _, _, mode, offset) = (
+        (mark, _, _, flags, _, clock, date, crc, packed, size, names, extras, comments, _, _, mode, offset) = (
             _CENTRAL.unpack_from(tail, at)
         )
         if mark != b"PK\x01\x02" or flags & _ENCRYPTED:
@@ -68,7 +66,7 @@ def entries(tail: bytes | bytearray, start: int) -> Iterator[Entry]:
         at += names + extras + comments
         if _MAX32 in (packed, size, offset):
             packed, size, offset = _wide(packed, size, offset, extra)
-        yield Entry(offset, name, crc, packed, size, mode >> 16, date << 16 | clock, extra, method, bool(flags & _UTF8))
+        yield Entry(offset, name, crc, packed, size, mode >> 16, date << 16 | clock, extra)
     if at != length:
         raise UnstreamableError("its directory has another length")
 

@@ -201,7 +201,7 @@ class _Reader:
         self.written.add(_PACKAGES)
         if args.token_file:
             self._reads(args.token_file)
-        for name in args.requirement:
+        for name in (*args.requirement, *args.constraint):
             self._requirements(name)
         for spec in args.specs:
             if re.match(r"^(\.{1,2}(/|$|\[)|/|~|drive:)", spec):

@@ -34,6 +34,8 @@ class Options:
     force: bool = False
     no_deps: bool = False
     dry_run: bool = False
+    constraints: tuple[Path, ...] = ()
+    indexes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -71,6 +73,15 @@ class Item:
         """The folder that holds the project's metadata."""
         return (self.folder or Path()) / (self.spec.subdirectory or "")
 
+    @property
+    def known_as(self) -> str | None:
+        """The name that an installer is told: pip finds a wheel that it built before by it, and extras need it.
+
+        That of the repository is a guess.
+        """
+        known = self.name or (self.before.key if self.before else None)
+        return known or (self.spec.repository if self.spec.extras else None)
+
     def is_same(self, other: Item) -> bool:
         """Tell whether another item asks for the same thing."""
         if self.spec.is_folder or other.spec.is_folder:
@@ -95,11 +106,10 @@ class Item:
         """Return it as an installer's argument: at its commit, so that a wheel that was built once is used again."""
         part = f"#subdirectory={self.spec.subdirectory}" if self.spec.subdirectory else ""
         address = f"git+{self.spec.url}@{self.remote.commit if self.remote else ''}{part}"
-        name = self.name or (self.before.key if self.before else None)
-        if not self.spec.extras and not self.name:
+        if not self.known_as:
             return address
         extras = f"[{','.join(self.spec.extras)}]" if self.spec.extras else ""
-        return f"{name or self.spec.repository}{extras} @ {address}"
+        return f"{self.known_as}{extras} @ {address}"
 
 
 class Errand:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["HOSTS", "VARIABLES", "Host", "host_of", "repository_address", "usernames"]
+__all__ = ["HOSTS", "VARIABLES", "Host", "host_of", "repository_address", "ssh_prefixes", "usernames"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ HOSTS = (
 VARIABLES: dict[str, tuple[str, ...]] = {kind.names[0]: kind.variables for kind in HOSTS if kind.variables}
 
 _SELF_HOSTED = {"github": "GitHub", "ghe": "GitHub", "gitlab": "GitLab", "bitbucket": "Bitbucket", "gitea": "Gitea"}
+# ssh's own, the one that gets through a firewall, and what GitLab's, Gitea's and Bitbucket's own servers often use.
+_SSH_PORTS = (22, 443, 2222, 7999)
 # ssh has a name of its own where it must get through a firewall on port 443, or always.
 _SSH_NAMES = {
     "ssh.github.com": "github.com",
@@ -125,6 +127,23 @@ def usernames(name: str, token: str, given: str | None) -> list[str]:
     else:
         found = [given, "x-access-token", "oauth2", "x-token-auth"]
     return list(dict.fromkeys(username for username in found if username)) or ["x-access-token"]
+
+
+def ssh_prefixes(name: str) -> list[str]:
+    """List what addresses of a host begin with when they are for ssh, or for git's own protocol.
+
+    Parameters
+    ----------
+    name : str
+        The host, with its port where it has one: then that of https, and how ssh would write it is not known.
+    """
+    found = [f"ssh://git@{name}/", f"ssh://{name}/"]
+    if ":" in name:
+        return found
+    found += [f"git://{name}/"]
+    for known in [name, *(alias for alias, host in _SSH_NAMES.items() if host == name != "dev.azure.com")]:
+        found += [f"git@{known}:", *(f"ssh://git@{known}:{port}/" for port in _SSH_PORTS)]
+    return found
 
 
 def repository_address(host: str, path: str, *, ssh: bool = False, loopback: bool = False) -> tuple[str, str]:

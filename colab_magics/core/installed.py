@@ -41,6 +41,8 @@ _NEUTRAL = re.compile(
     r"(-i|--index-url|--pypi-url|--extra-index-url|-f|--find-links|--trusted-host|--prefer-binary|--only-binary|"
     r"--no-binary|--no-index|-q|--quiet|--no-input|--disable-pip-version-check|--progress-bar)\b"
 )
+# A folder to be developed in place; relative to the working folder, as pip takes it.
+_EDITABLE = re.compile(r"(?:-e|--editable)[ =]+(?P<path>(?:[./~]|\w+$)[^\s\[]*)$")
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,11 @@ class Dist:
     def is_at(self, commit: str) -> bool:
         """Tell whether it was built from a commit, which may be abbreviated."""
         return self.commit is not None and self.commit.startswith(commit)
+
+    def is_older_than(self, project: Path) -> bool:
+        """Tell whether a project was told other requirements since it was installed in place."""
+        files = (project / name for name in ("pyproject.toml", "setup.cfg", "setup.py"))
+        return any(file.is_file() and file.stat().st_mtime_ns > self.stamp for file in files)
 
 
 def snapshot() -> dict[str, Dist]:
@@ -254,9 +261,20 @@ def lines_hold(lines: Iterable[str]) -> bool:
         if inner := requirements.nested(text, Path("/")):
             if inner[0] != "-c" or not _constraints_hold(inner[1]):
                 return False
+        elif editable := _EDITABLE.fullmatch(text):
+            if not _editable_holds(Path(os.path.expanduser(editable["path"]))):
+                return False
         elif text.startswith("-") or not requirement_holds(text):
             return False
     return True
+
+
+def _editable_holds(folder: Path) -> bool:
+    """Tell whether a folder is installed in place, with all that it requires now."""
+    dist = from_folder(snapshot().values(), folder)
+    if dist is None or not dist.editable or dist.is_older_than(folder):
+        return False
+    return dependencies_hold(metadata.distribution(dist.key))
 
 
 def _file_holds(path: Path, above: tuple[Path, ...]) -> bool:

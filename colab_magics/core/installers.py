@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from colab_magics.core import process
 from colab_magics.core.environment import child_path
 from colab_magics.core.refusals import told_to_build
@@ -40,6 +42,9 @@ _NO_INDEX = re.compile(
     r"client error \(Connect\)",
     re.IGNORECASE,
 )
+_NO_ENTRY = re.compile(
+    r"401 (?:Client )?Error|HTTP error 401|401 Unauthorized|403 (?:Client Error|Forbidden)", re.IGNORECASE
+)
 _NO_MATCH = re.compile(
     r"No matching distribution found for ([^\s(]+)|Could not find a version that satisfies the requirement ([^\s(]+)|"
     r"Because (\S+) was not found in the package registry"
@@ -56,8 +61,8 @@ _BUILD = re.compile(
     re.IGNORECASE,
 )
 _NAMES = re.compile(
-    r"inconsistent name: expected '[^']+', but metadata has '(?P<pip>[^']+)'|"
-    r"metadata name `(?P<uv>[^`]+)` does not match given name"
+    r"inconsistent name: expected '(?P<pip>[^']+)', but metadata has '(?P<pip_own>[^']+)'|"
+    r"metadata name `(?P<uv_own>[^`]+)` does not match given name `(?P<uv>[^`]+)`"
 )
 
 
@@ -172,10 +177,12 @@ def _pip_flags(order: Order) -> list[str]:
     return [*(flag for flag, on in flags if on), *order.words()]
 
 
-def other_name(output: str) -> str | None:
-    """Return a project's own name, when an installer complains that it was called by another one."""
+def other_name(output: str) -> tuple[str, str] | None:
+    """Return the name by which a project was called, and its own, when an installer complains that they differ."""
     match = _NAMES.search(output)
-    return (match["pip"] or match["uv"]) if match else None
+    if not match:
+        return None
+    return canonicalize_name(match["pip"] or match["uv"]), match["pip_own"] or match["uv_own"]
 
 
 def required_addresses(output: str) -> dict[str, str | None]:
@@ -202,13 +209,18 @@ def explain_failure(output: str, label: str) -> InstallError:
             f"{label} is no Python project at that place: it has no pyproject.toml; when the project lies deeper, "
             f"give #subdirectory=DIR:\n{lines}"
         )
+    if _NO_ENTRY.search(output):
+        return InstallError(
+            f"a package index refused what it was shown, or was shown nothing; put a token for its host into the token "
+            f"file, and give its address with --extra-index-url or in the requirements file:\n{lines}"
+        )
     if _NO_INDEX.search(output):
         return InstallError(f"the package index cannot be reached; check the network and run it again:\n{lines}")
     if match := _NO_MATCH.search(output):
         missing = next(group for group in match.groups() if group)
         return InstallError(
             f"{label} needs {missing}, and no index has it for this Python; if it is private, name it too, or give its "
-            f"address in the package's own dependencies:\n{lines}"
+            f"address in the package's dependencies; if its index wants a token, put that into the token file:\n{lines}"
         )
     if _CONFLICT.search(output):
         return InstallError(f"{label} asks for versions that exclude each other; relax one of them:\n{lines}")

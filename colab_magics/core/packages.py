@@ -1,4 +1,4 @@
-"""Install packages from private git repositories: resolve, skip what is there, install the rest, check."""
+"""Install packages from private git repositories: the calls that the faces make."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
-from colab_magics.core import git, installed, installers, layout, requirements, secrets, stale, tokenfile
-from colab_magics.core.checkout import checkout, head
+from colab_magics.core import installed, installers, layout, secrets, stale
 from colab_magics.core.credentials import Broker
 from colab_magics.core.errand import Errand, Item, Options
-from colab_magics.core.installed import Dist
-from colab_magics.core.installers import Order
+from colab_magics.core.indexes import Indexes
+from colab_magics.core.installation import Installation
 from colab_magics.core.progress import SILENT, Progress
-from colab_magics.core.results import InstallResult, Package
+from colab_magics.core.results import InstallResult
 from colab_magics.core.settings import Settings
-from colab_magics.core.specs import canonical, is_bare, parse_spec
+from colab_magics.core.specs import is_bare, parse_spec
 from colab_magics.errors import InstallError
 
 __all__ = ["install", "pip_install"]
@@ -35,6 +32,9 @@ def install(
     force: bool = False,
     no_deps: bool = False,
     token: str | None = None,
+    constraints: Sequence[str | os.PathLike[str]] = (),
+    index_url: str | None = None,
+    extra_index_urls: Sequence[str] = (),
     dry_run: bool = False,
     settings: Settings | None = None,
     progress: Progress = SILENT,
@@ -55,6 +55,12 @@ def install(
         As pip's ``--upgrade``, ``--force-reinstall`` and ``--no-deps``.
     token : str, optional
         ``secret:NAME`` of the token for the hosts that the specs name.
+    constraints : sequence of path-like, optional
+        Constraints files, as pip's ``--constraint``.
+    index_url : str, optional
+        The index in place of PyPI; the password for its host is looked up as a git host's token is.
+    extra_index_urls : sequence of str, optional
+        Indexes beside it.
     dry_run : bool, optional
         Ask what the refs are, install nothing.
     settings : Settings, optional
@@ -75,10 +81,22 @@ def install(
     """
     settings = settings or Settings.load()
     began = time.monotonic()
-    secrets.refuse_literal([*specs, *(os.fspath(path) for path in requirements), token or "", os.fspath(src or "")])
+    secrets.refuse_literal(
+        [
+            *specs,
+            index_url or "",
+            *extra_index_urls,
+            *(os.fspath(path) for path in requirements),
+            token or "",
+            os.fspath(src or ""),
+        ]
+    )
     if token is not None and not token.startswith("secret:"):
         secrets.refuse_token_argument(token)
+    indexes = Indexes(settings)
     options = Options(
+        constraints=tuple(path.absolute() for path in _files(constraints, "constraints", settings)),
+        indexes=indexes.options(index_url, extra_index_urls),
         token=token,
         editable=editable,
         src=Path(layout.expand(src or ".", settings)),
@@ -87,11 +105,11 @@ def install(
         no_deps=no_deps,
         dry_run=dry_run,
     )
-    files = [layout.expand(path, settings) for path in requirements]
+    files = _files(requirements, "requirements", settings)
     items = _items(specs, settings)
     if not items and not files:
         raise InstallError("nothing to install; give org/repo, or -r FILE")
-    result = _Installation(items, files, options, settings, progress).run()
+    result = Installation(items, files, options, indexes, settings, progress).run()
     result.seconds = time.monotonic() - began
     return result
 
@@ -107,14 +125,25 @@ def pip_install(arguments: Sequence[str], *, settings: Settings | None = None, p
     settings = settings or Settings.load()
     secrets.refuse_literal(arguments)
     errand = Errand(Options(), settings, progress)
-    pip = installers.choose("pip")
+    pip, indexes = installers.choose("pip"), Indexes(settings)
     before = installed.snapshot()
-    with Broker(errand.credentials([])) as broker:
-        errand.persist(
-            broker, lambda: errand.check(pip.pip(arguments, broker.environment()), "pip install", None, broker)
-        )
+    with Broker(errand.credentials([])) as broker, tempfile.TemporaryDirectory(prefix="colab_magics-") as scratch:
+
+        def run() -> None:
+            env = {**indexes.environment(broker), "TMPDIR": scratch}
+            errand.check(pip.pip(arguments, env), "pip install", None, broker)
+
+        errand.persist(broker, run)
     after = installed.snapshot()
     stale.activate(key for key, dist in after.items() if dist.editable and before.get(key) != dist)
+
+
+def _files(paths: Sequence[str | os.PathLike[str]], kind: str, settings: Settings) -> list[Path]:
+    found = [layout.expand(path, settings) for path in paths]
+    for typed, path in zip(paths, found, strict=True):
+        if not path.is_file():
+            raise InstallError(f"the {kind} file {os.fspath(typed)!r} does not exist; correct it, or sync it first")
+    return found
 
 
 def _items(specs: Sequence[str], settings: Settings) -> list[Item]:
@@ -122,203 +151,3 @@ def _items(specs: Sequence[str], settings: Settings) -> list[Item]:
     host, name = owner or ("github.com", None)
     found = [Item(parse_spec(spec, owner=name, owner_host=host)) for spec in specs]
     return [item for number, item in enumerate(found) if not any(item.is_same(other) for other in found[:number])]
-
-
-class _Installation:
-    """One installation, from what was typed to what has changed."""
-
-    def __init__(
-        self, items: list[Item], files: Sequence[Path], options: Options, settings: Settings, progress: Progress
-    ) -> None:
-        self.items, self.files, self.options = items, files, options
-        self.settings, self.progress = settings, progress
-        self.errand = Errand(options, settings, progress)
-        self.installer = installers.choose(settings.installer)
-        self.scratch = tempfile.gettempdir()
-        self.plain: list[tuple[Path, requirements.Requirements]] = []
-
-    def run(self) -> InstallResult:
-        self._read_files()
-        self._warn()
-        with Broker(self.errand.credentials(item.spec.host for item in self.items)) as broker:
-            self.errand.persist(broker, lambda: self._resolve(broker))
-            before = installed.snapshot()
-            for item in self.items:
-                self._compare(item, before)
-            todo = [item for item in self.items if not item.done]
-            lines = [line for _, found in self.plain for line in found.others]
-            files = bool(lines) and (self.options.force or self.options.upgrade or not installed.lines_hold(lines))
-            if self.options.dry_run or not (todo or files):
-                status = "planned" if todo or files else "up-to-date"
-                return InstallResult([_package(item, item.before) for item in self.items], status=status)
-            imported = stale.imported(item.folder for item in todo if item.folder)
-            # All that an installer and its builds leave behind when they are interrupted goes with this folder.
-            with tempfile.TemporaryDirectory(prefix="colab_magics-") as scratch:
-                self.scratch = scratch
-                order = self._order(Path(scratch) if files else None)
-                self.errand.persist(broker, lambda: self._install(todo, order, broker))
-        after = installed.snapshot()
-        changed = {key for key, dist in after.items() if before.get(key) != dist}
-        stale.activate(key for key in changed if after[key].editable)
-        result = self._result(after, changed)
-        result.stale = stale.stale(imported, changed)
-        result.restart_needed = bool(result.stale)
-        return result
-
-    def _read_files(self) -> None:
-        for path in self.files:
-            found = requirements.read(path)
-            self.plain.append((path, found))
-            for repository in found.repositories:
-                item = Item(repository.spec, name=repository.name, from_file=True)
-                if not any(item.is_same(other) for other in self.items):
-                    self.items.append(item)
-
-    def _warn(self) -> None:
-        """Say once for each token file that others can read it."""
-        file = tokenfile.read(self.settings)
-        if file and file.path not in _warned and (warning := tokenfile.exposure(file, self.settings)):
-            _warned.add(file.path)
-            self.progress.say(warning)
-
-    def _resolve(self, broker: Broker) -> None:
-        for item in self.items:
-            if item.spec.is_folder:
-                item.folder = layout.expand(item.spec.path, self.settings)
-                if not item.folder.is_dir():
-                    raise InstallError(f"the folder {item.spec.path!r} does not exist; correct it, or sync it first")
-        items = [item for item in self.items if not item.spec.is_folder]
-        remotes = git.resolve([item.spec for item in items], broker, jobs=self.settings.jobs or 8)
-        for item, remote in zip(items, remotes, strict=True):
-            item.remote = remote
-
-    def _compare(self, item: Item, before: dict[str, Dist]) -> None:
-        """Decide whether an item is installed already, at its commit and with all that it requires."""
-        if item.remote is not None and self.options.editable and not item.from_file:
-            item.folder = self.options.src / item.spec.repository
-        item.before = item.find(before.values())
-        if item.before is None:
-            return
-        if item.folder is None:
-            item.done = bool(item.remote and not item.before.editable and item.before.is_at(item.remote.commit))
-        elif self.options.editable and item.before.editable:
-            item.done = item.remote is None or head(item.folder) == item.remote.commit
-            item.done = item.done and not _is_newer(item.project, item.before)
-        if item.done and not self.options.no_deps:
-            item.done = installed.dependencies_hold(metadata.distribution(item.before.key), item.spec.extras)
-        item.done = item.done and not self.options.force
-
-    def _order(self, scratch: Path | None) -> Order:
-        """Return the order for the lines of the requirements files, without their repositories."""
-        files = []
-        for number, (path, found) in enumerate(self.plain if scratch else ()):
-            if found.repositories or any(map(requirements.is_option, found.others)):
-                # The repositories are ordered at their commits, so a copy without them is what the installer reads.
-                path = (scratch or Path()) / f"requirements-{number}.txt"
-                path.write_text("".join(f"{line}\n" for line in found.others), "utf-8")
-            files.append(path)
-        names = tuple(name for _, found in self.plain for name in found.names)
-        return Order(
-            files=tuple(files),
-            names=names,
-            upgrade=self.options.upgrade,
-            force=self.options.force,
-            no_deps=self.options.no_deps,
-        )
-
-    def _install(self, todo: Sequence[Item], order: Order, broker: Broker) -> None:
-        for item in todo:
-            if item.folder is not None and item.remote is not None:
-                self.progress.say(f"cloning {item.spec.shown} into {item.folder}")
-                checkout(item.spec, item.remote, item.folder, broker)
-        label = ", ".join(item.spec.shown for item in todo) or "requirements"
-        self._call(order, label, todo, broker)
-        # pip leaves a package alone whose version is the one it has, whatever commit it was built from.
-        after = installed.snapshot().values()
-        again = [item for item in todo if item.folder is None and not item.is_installed(after)]
-        if again:
-            label = ", ".join(item.spec.shown for item in again)
-            self._call(Order(force=True, no_deps=True), label, again, broker)
-
-    def _call(self, order: Order, label: str, items: Sequence[Item], broker: Broker) -> None:
-        named = list(items)
-        while True:
-            self.progress.begin(f"installing {label}")
-            try:
-                done = self.installer.run(_with_items(order, named, self.options), self._environment(broker))
-            finally:
-                self.progress.end()
-            if done.status == 0 or not (self._learn_name(done.output, named) or _leave_out(done.output, named)):
-                break
-        self.errand.check(done, label, items[0].spec if len(items) == 1 else None, broker)
-
-    def _environment(self, broker: Broker) -> dict[str, str]:
-        return {**broker.environment(), "TMPDIR": self.scratch}
-
-    def _learn_name(self, output: str, items: Sequence[Item]) -> bool:
-        """Take a project's name from a complaint: extras need it, and the repository's name was only a guess."""
-        name = installers.other_name(output)
-        guessed = [item for item in items if item.spec.extras and not item.name]
-        if name is None or len(guessed) != 1:
-            return False
-        guessed[0].name = name
-        return True
-
-    def _result(self, after: dict[str, Dist], changed: set[str]) -> InstallResult:
-        packages, named = [], set()
-        for item in self.items:
-            dist = item.find(after.values())
-            if dist is None:
-                raise InstallError(
-                    f"{item.spec.shown} was installed, but no package of it is found; is it a Python project?"
-                )
-            named.add(dist.key)
-            packages.append(_package(item, dist))
-        others = [after[key] for key in sorted(changed - named)]
-        if self.files:
-            packages += [Package(dist.name, dist.version, dist.url, None, dist.commit, changed=True) for dist in others]
-        return InstallResult(packages, status="installed" if changed else "up-to-date")
-
-
-_warned: set[Path] = set()
-
-
-def _with_items(order: Order, items: Sequence[Item], options: Options) -> Order:
-    targets: list[str] = []
-    editables: list[str] = []
-    for item in items:
-        if item.folder is None:
-            targets.append(item.requirement())
-        else:
-            extras = f"[{','.join(item.spec.extras)}]" if item.spec.extras else ""
-            (editables if options.editable else targets).append(f"{os.path.abspath(item.project)}{extras}")
-    return replace(order, targets=tuple(targets), editables=tuple(editables))
-
-
-def _leave_out(output: str, items: list[Item]) -> bool:
-    """Leave out what another package requires too, when pip takes the commit and the ref for two different things.
-
-    It is then installed as a dependency, and afterwards brought to its commit if it is not there.
-    """
-    required = installers.required_addresses(output)
-    for item in items:
-        ref = required.get(canonical(item.spec.url), "") if item.remote else ""
-        if ref in {item.spec.ref, item.remote.branch if item.remote else None, None} and len(items) > 1:
-            items.remove(item)
-            return True
-    return False
-
-
-def _package(item: Item, dist: Dist | None) -> Package:
-    commit = item.remote.commit if item.remote else None
-    if dist and dist.commit and (item.done or dist.is_at(commit or "-")):
-        commit = dist.commit
-    url = str(item.folder) if item.spec.is_folder else item.spec.url
-    name = dist.name if dist else item.name or item.spec.repository
-    return Package(name, dist.version if dist else "?", url, item.spec.ref, commit, changed=not item.done)
-
-
-def _is_newer(project: Path, dist: Dist) -> bool:
-    """Tell whether a project was told other requirements since it was installed in place."""
-    files = (project / name for name in ("pyproject.toml", "setup.cfg", "setup.py"))
-    return any(file.is_file() and file.stat().st_mtime_ns > dist.stamp for file in files)

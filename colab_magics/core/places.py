@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 
-from colab_magics.core import environment
+from colab_magics.core import environment, stopping
 from colab_magics.core.hosts import host_of
 from colab_magics.core.settings import Settings
 
@@ -61,7 +61,8 @@ def _colab_secret(name: str) -> tuple[str | None, str | None, bool]:
     except ImportError:
         return None, None, False
     try:
-        value = userdata.get(name)
+        # It talks to the page over the kernel's own channel, which is the main thread's.
+        value = stopping.in_main_thread(lambda: userdata.get(name))
     except Exception as error:  # noqa: BLE001 - see above
         kind = type(error).__name__
         if kind == "NotebookAccessError":
@@ -114,7 +115,8 @@ def from_keyring(host: str, username: str | None) -> tuple[str, str, str | None]
 def from_git(host: str, *, scheme: str = "https") -> tuple[str, str, str | None] | None:
     """Return what git's own credential helpers hold for a host: the token, where it was, and its user name."""
     question = f"protocol={scheme}\nhost={host}\n\n"
-    answer = _output(["git", "credential", "fill"], question, GIT_TERMINAL_PROMPT="0", GIT_ASKPASS="", SSH_ASKPASS="")
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "", "GCM_INTERACTIVE": "never"}
+    answer = _output(["git", "credential", "fill"], question, **quiet)
     given = dict(line.partition("=")[::2] for line in (answer or "").splitlines())
     if not given.get("password"):
         return None
@@ -125,7 +127,8 @@ def from_person(prompt: str, settings: Settings) -> tuple[str, str] | None:
     """Ask whoever is there, hidden; None when nobody is, or nothing was typed."""
     if settings.ask is None:
         return None
-    value = settings.ask(prompt).strip()
+    ask = settings.ask
+    value = stopping.in_main_thread(lambda: ask(prompt)).strip()
     return (value, "the prompt") if value else None
 
 

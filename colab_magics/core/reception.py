@@ -23,10 +23,11 @@ from colab_magics.core.zipstream import LOOK_BACK, Begin, End, Piece, Splitter, 
 
 __all__ = ["Reception", "Wants"]
 
-_BLOCK, _BLOCKS = 4 << 20, 8  # bytes, and how many of them
+_BLOCK, _BLOCKS = 4 << 20, 6  # bytes, and how many of them
 _STEP = 1 << 19  # bytes received at a time: how often progress is told, and an interrupt heard
 _ALONE = 8 << 20  # bytes up to which helpers cost more than they bring
 _ORDERS, _WEIGHT = 512, 1 << 20  # orders and bytes that are given to a helper at a time
+_HERE = -1  # in place of a helper's number: this process
 _PER_MEMBER = 2000  # what a member costs beside its bytes, counted in bytes
 
 #: Whether a member is to be written: its name, and its CRC-32 and size where they are known already.
@@ -67,6 +68,7 @@ class Reception:
         self.splitter, self._safe = Splitter(), Names()
         self.names: list[str | None] = []
         self.moments = array("q")
+        self._stamps: dict[int, int] = {}
         self.skipped: set[str] = set()
         self.problem: list[str] | None = None
         self._body, self._tree, self._wants, self._progress = body, tree, wants, progress
@@ -77,10 +79,13 @@ class Reception:
         self._orders: list[_Order] = []
         self._weight = 0
         self._open = ""  # the member that has begun in an earlier block
-        self._worker: int | None = None  # the helper that unpacks it
+        self._worker: int | None = None  # who unpacks it
 
-    def run(self) -> int:
-        """Take all of it; return how many bytes it was."""
+    def run(self, prove: Callable[[Reception], None]) -> int:
+        """Take all of it; return how many bytes it was.
+
+        `prove` is called when everything has come, while the last of it may still be unpacked.
+        """
         received = 0
         with _ring() as (number, view):
             self._alone = Unpacker(view, self._tree, self._limits.spare, self._limits.ratio)
@@ -95,15 +100,17 @@ class Reception:
                     rest = self._split(view, start, stop)
                     left = view[rest:stop]
                     self._turn(number, received)
-                if self._crew is not None and not self.problem:
-                    self.problem = self._crew.wait_for_all()
-                if len(left) and not self.problem:
-                    raise UnstreamableError("it is cut")
+                if not self.problem:
+                    if len(left):
+                        raise UnstreamableError("it is cut")
+                    prove(self)
+                    self.problem = self._crew.wait_for_all() if self._crew is not None else None
             except CrewError as error:
                 raise UnstreamableError(str(error)) from None
             finally:
-                left = view[:0]
+                del left  # with it goes the last reference to the ring
                 self._alone.close()
+                del self._alone
                 if self._crew is not None:
                     self._crew.stop()
         return received
@@ -126,7 +133,7 @@ class Reception:
             self._block = (self._block + 1) % _BLOCKS
             self.problem = self.problem or self._crew.wait_for(self._block)
         elif self._crew is not None:
-            self._crew_works = not self._open and self._crew.is_ready
+            self._crew_works = self._crew.is_ready
         elif received > _ALONE and (count := _helpers()):
             with suppress(CrewError):
                 self._crew = Crew(count, ring, self._tree, self._limits.spare, self._limits.ratio)
@@ -148,7 +155,7 @@ class Reception:
                 self._open = safe or "/"
                 order = ("B", safe or "", self._writes(name, safe, None, None), method, self._moment(when, extra))
                 self._give()
-                self._worker = self._crew.least_busy() if self._crew_works and self._crew else None
+                self._worker = self._crew.least_busy() if self._crew_works and self._crew else _HERE
                 self._orders.append(order)
             elif isinstance(event, Piece):
                 self._add(("P", *event), event.stop - event.start)
@@ -168,7 +175,11 @@ class Reception:
         return safe
 
     def _moment(self, when: int, extra: bytes) -> int:
-        moment = int(moment_of(when, extra)) * 1_000_000_000
+        moment = None if extra else self._stamps.get(when)
+        if moment is None:
+            moment = int(moment_of(when, extra)) * 1_000_000_000
+            if not extra:
+                self._stamps[when] = moment
         self.moments.append(moment)
         return moment
 
@@ -191,7 +202,7 @@ class Reception:
         if not orders or self.problem:
             return
         self._orders, self._weight = [], 0
-        if self._crew_works and self._crew is not None:
+        if self._crew_works and self._crew is not None and self._worker != _HERE:
             worker = self._crew.least_busy() if self._worker is None else self._worker
             self._crew.give(worker, self._block, orders, weight)
         else:

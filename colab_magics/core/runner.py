@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from colab_magics.core import environment, installed, layout, packages, process, stopping, syncing
 from colab_magics.core.effects import effects_of, longest_chain, paths_here, waits_of, waves_of
@@ -181,10 +182,9 @@ class _Run:
                     self.threads[index].start()
 
     def _work(self, index: int) -> None:
-        stopping.listen(self.stop)
-        settings = replace(self.settings, ask=self._asked_in_main_thread if self.settings.ask else None)
+        stopping.listen(self.stop, self._in_main_thread)
         try:
-            result = self._timed(self.steps[index], settings)
+            result = self._timed(self.steps[index], self.settings)
         except stopping.Stopped:
             return
         except BaseException as error:  # noqa: BLE001 - a mistake of ours must end the cell, not only this thread
@@ -195,16 +195,26 @@ class _Run:
     def _tell(self, call: Callable[[], None]) -> None:
         self.events.put(call)
 
-    def _asked_in_main_thread(self, prompt: str) -> str:
-        """Let the main thread ask: a kernel's prompt works nowhere else."""
-        answer: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._tell(lambda: answer.put(self.settings.ask(prompt) if self.settings.ask else ""))
+    def _in_main_thread(self, call: Callable[[], Any]) -> Any:
+        """Have the main thread do something, and wait for what comes of it."""
+        answer: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
+
+        def run() -> None:
+            try:
+                answer.put((call(), None))
+            except Exception as error:  # noqa: BLE001 - it is raised in the thread that asked
+                answer.put((None, error))
+
+        self._tell(run)
         while True:
             stopping.check()
             try:
-                return answer.get(timeout=_TICK)
+                value, error = answer.get(timeout=_TICK)
             except queue.Empty:
                 continue
+            if error is not None:
+                raise error
+            return value
 
     def _timed(self, step: Step, settings: Settings) -> StepResult:
         began = time.monotonic()

@@ -213,7 +213,8 @@ def missing_token(host: str, settings: Settings, hints: Iterable[str] = ()) -> T
         else "or name a secret that holds it with --token secret:NAME"
     )
     return TokenError(
-        f"{host} wants a token and none was found; put one into {tokenfile.brief(token_files(settings)[0])} as "
+        f"{host} wants a token (as it also does for a repository that is not there) and none was found; put one into "
+        f"{tokenfile.brief(token_files(settings)[0])} as "
         f'{{"{host}": {{"access_token": "..."}}}}, {places_for_one}' + "".join(f". {hint}" for hint in hints)
     )
 

@@ -69,7 +69,8 @@ def stale(before: Mapping[str, tuple[str, Print]], changed: Iterable[str]) -> li
             # It lay elsewhere when it was imported: in a clone, in the working folder.
             if file and (origin := _origin(top)) and not _same(origin, file):
                 names.add(top)
-    return sorted({_package(name) for name in names})
+    # setuptools' finder of an editable installation is nobody's package.
+    return sorted({_package(name) for name in names if not name.startswith("__editable__")})
 
 
 def activate(names: Iterable[str]) -> None:

@@ -10,11 +10,11 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
@@ -27,6 +27,7 @@ __all__ = [
     "UNFINISHED",
     "Manifest",
     "Record",
+    "join_names",
     "locked",
     "sibling_folder",
     "work_folder",
@@ -42,6 +43,9 @@ MANIFEST = "manifest.json"
 UNFINISHED = ".new"
 
 _VERSION = 1
+_ORIGINS = {"d": "folder", "f": "file", "u": "found"}
+_LETTERS = {origin: letter for letter, origin in _ORIGINS.items()}
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 _WORK = "work"
 
 
@@ -93,18 +97,38 @@ class Manifest:
     def load(cls, dest: Path) -> Manifest:
         """Read DEST's manifest; a missing or unreadable one is an empty one, so the worst case is more work."""
         try:
-            data = json.loads((dest / FOLDER / MANIFEST).read_text("utf-8"))
-            if data["version"] != _VERSION:
+            data = _read(dest)
+            origins = [_ORIGINS[letter] for letter in data["origins"]]
+            records = map(Record, data["sizes"], data["mtimes"], data["crcs"], origins)
+            names = split_names(data["names"])
+            if not len(names) == len(origins) == len(data["sizes"]) == len(data["mtimes"]) == len(data["crcs"]):
                 return cls()
-            files = {name: Record(*record) for name, record in data["files"].items()}
-            return cls(files, list(data["folders"]), dict(data["links"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return cls(dict(zip(names, records, strict=True)), list(data["folders"]), dict(data["links"]))
+        except _UNREADABLE:
+            return cls()
+
+    @classmethod
+    def load_links(cls, dest: Path) -> Manifest:
+        """Read what DEST's manifest says of links, and nothing of single files, which is quick."""
+        try:
+            return cls(links=dict(_read(dest)["links"]))
+        except _UNREADABLE:
             return cls()
 
     def dump(self) -> bytes:
         """Return the manifest as the bytes of its file."""
-        files = {name: [r.size, r.mtime_ns, r.crc, r.origin] for name, r in self.files.items()}
-        data = {"version": _VERSION, "links": self.links, "folders": self.folders, "files": files}
+        records = self.files.values()
+        data = {
+            "version": _VERSION,
+            "links": self.links,
+            "folders": self.folders,
+            # Columns are read many times as fast as rows.
+            "names": join_names(self.files),
+            "sizes": [record.size for record in records],
+            "mtimes": [record.mtime_ns for record in records],
+            "crcs": [record.crc for record in records],
+            "origins": "".join([_LETTERS[record.origin] for record in records]),
+        }
         return json.dumps(data, separators=(",", ":")).encode()
 
     def save(self, dest: Path) -> None:
@@ -120,7 +144,24 @@ class Manifest:
     def members(self, identity: str, kind: str = "members") -> list[str]:
         """Return the members (or, for the kind ``'folders'``, the folders) that a link's last complete sync left."""
         names = self.links.get(identity, {}).get(kind)
-        return names if isinstance(names, list) else []
+        return split_names(names) if isinstance(names, str) else []
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Return POSIX paths as one text: two slashes stand in none of them."""
+    return "//".join(names)
+
+
+def split_names(text: str) -> list[str]:
+    """Return the paths that `join_names` joined."""
+    return text.split("//") if text else []
+
+
+def _read(dest: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((dest / FOLDER / MANIFEST).read_text("utf-8"))
+    if data["version"] != _VERSION:
+        raise ValueError("of another version")
+    return data
 
 
 def work_folder(dest: Path) -> Path:
@@ -140,8 +181,6 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         with fresh.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         fresh.replace(path)
     except BaseException:
         fresh.unlink(missing_ok=True)

@@ -50,6 +50,8 @@ class Stream:
         Every member, once the whole zip has proved good.
     skipped : set of str
         The names of those that were not written.
+    settled : set of str
+        For whoever decides what to write: members that DEST holds already, just as they are.
     is_done : bool
         Whether there was a zip that could be taken.
     """
@@ -58,6 +60,8 @@ class Stream:
         self.is_done = False
         self.members: list[Member] = []
         self.skipped: set[str] = set()
+        self.settled: set[str] = set()
+        self._untimely: list[Member] = []  # those whose header and directory name different times
         self._tree, self._wants, self._shown, self._progress = tree, wants, shown, progress
 
     def take(self, body: Body) -> int:
@@ -72,63 +76,62 @@ class Stream:
         """
         shutil.rmtree(self._tree, ignore_errors=True)
         self._tree.mkdir(parents=True)
+        self.settled.clear()
+        self._untimely.clear()
         number = os.open(self._tree, os.O_RDONLY)
         try:
             reception = Reception(body, number, self._wants, self._progress)
-            received = reception.run()
+            received = reception.run(self._prove)
         finally:
             os.close(number)
         if reception.problem:
             raise _meaning(reception.problem)
         self.skipped = reception.skipped
-        self.members = checked(self._proved(reception))
+        for member in self._untimely:
+            if member.name not in self.skipped:
+                os.utime(self._tree / member.name, (member.mtime, member.mtime))
         check_ratio(received, sum(member.size for member in self.members), self._shown)
         self.is_done = True
+        self._wants = None  # it refers to us: without it, all this is freed as soon as nobody needs it
         return received
 
     def read(self, _member: Member) -> Iterator[bytes]:
         """Yield nothing: what this archive holds is written, or was proved and not wanted."""
         return iter(())
 
-    def _proved(self, reception: Reception) -> list[Member]:
+    def _prove(self, reception: Reception) -> None:
         """Read the directory and compare it with what was found."""
         splitter, names = reception.splitter, reception.names
         if splitter.tail_start is None or len(splitter.facts) != 5 * len(names):
             raise UnstreamableError("it is cut")
         members: list[Member] = []
-        order = _Order(splitter.facts)
+        facts = iter(splitter.facts)
+        in_order = zip(facts, facts, facts, facts, facts, strict=True)
         for count, entry in enumerate(directory.entries(splitter.tail, splitter.tail_start)):
-            number = order.find(count, entry)
+            found: tuple[int, ...] | None = next(in_order, None)
+            number = count
+            if found is None or found[0] != entry.offset:
+                found, number = _elsewhere(splitter.facts, entry)
+            if found != (entry.offset, crc32(entry.name), entry.crc, entry.packed, entry.size):
+                raise UnstreamableError("its directory says something else")
             name = names[number]
             if name is not None:
                 member = _member(name, entry)
                 members.append(member)
-                self._correct_time(member, reception.moments[number])
+                if member.kind == "file" and int(member.mtime) * 1_000_000_000 != reception.moments[number]:
+                    self._untimely.append(member)
         if len(members) + names.count(None) != len(names) or len({member.name for member in members}) != len(members):
             raise UnstreamableError("its directory holds other members")
-        return members
-
-    def _correct_time(self, member: Member, moment: int) -> None:
-        if int(member.mtime) * 1_000_000_000 != moment and member.kind == "file" and member.name not in self.skipped:
-            os.utime(self._tree / member.name, (member.mtime, member.mtime))
+        self.members = checked(members)
 
 
-class _Order:
-    """Finds a member of the directory among those that were found, which as a rule stand in the same order."""
-
-    def __init__(self, facts: array[int]) -> None:
-        self._facts = facts
-        self._numbers: dict[int, int] | None = None
-
-    def find(self, guess: int, entry: Entry) -> int:
-        facts, at = self._facts, 5 * guess
-        if at >= len(facts) or facts[at] != entry.offset:
-            if self._numbers is None:
-                self._numbers = {facts[at]: at for at in range(0, len(facts), 5)}
-            at = self._numbers.get(entry.offset, -1)
-        if at < 0 or facts[at + 1 : at + 5].tolist() != [crc32(entry.name), entry.crc, entry.packed, entry.size]:
-            raise UnstreamableError("its directory says something else")
-        return at // 5
+def _elsewhere(facts: array[int], entry: Entry) -> tuple[tuple[int, ...], int]:
+    """Find a member that does not stand at the same place in the directory as in the zip."""
+    # Such zips are rare and small: a look at all of them for each is fine.
+    for number, offset in enumerate(facts[::5]):
+        if offset == entry.offset:
+            return tuple(facts[5 * number : 5 * number + 5]), number
+    raise UnstreamableError("its directory says something else")
 
 
 def _member(name: str, entry: Entry) -> Member:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from colab_magics import masking
-from colab_magics.core import journal, links, secrets, state
+from colab_magics.core import journal, layout, links, secrets, state
 from colab_magics.core.archive import Archive, looks_like_zip, open_archive
 from colab_magics.core.decision import Decision, DiskTree, decide
 from colab_magics.core.destination import Dest, Place, becomes_file, done_already, done_before, place_of
@@ -24,7 +25,6 @@ from colab_magics.core.disk import check_room, disk_errors
 from colab_magics.core.links import Link
 from colab_magics.core.options import Options, Selection
 from colab_magics.core.progress import SILENT, Progress
-from colab_magics.core.reception import Wants
 from colab_magics.core.results import SyncResult
 from colab_magics.core.settings import Settings
 from colab_magics.core.staging import OneFile, bring_in, stage, work_folder
@@ -186,6 +186,7 @@ class _Run:
                 journal.recover(place.root)
             if done := done_already(self.typed, place, self.options):
                 return done
+            self._warn_of_drive(place)
             with work_folder(place.root, dry_run=self.options.dry_run) as work:
                 return self._work(place, work)
 
@@ -193,7 +194,7 @@ class _Run:
         manifest = Manifest.load(place.root)
         etag = self._etag(place, manifest)
         if place.name is None and self.options.sha256 is None:
-            stream = Stream(work / "tree", self._wants(place, manifest), f"what {self.link.shown} sent", self.progress)
+            stream = self._stream(place, manifest, work / "tree")
             received = self.client.download(self.link, work / "download", etag=etag, stream=stream)
             if received and stream.is_done:
                 with suppress(UnstreamableError):
@@ -218,8 +219,8 @@ class _Run:
         with open_archive(work / "download", shown=f"what {self.link.shown} sent") as archive:
             return self._apply(place, work, manifest, archive, received)
 
-    def _wants(self, place: Place, manifest: Manifest) -> Wants:
-        """Return what tells whether a member is worth writing while it arrives; the decision comes later."""
+    def _stream(self, place: Place, manifest: Manifest, tree_folder: Path) -> Stream:
+        """Return what takes a zip while it arrives, and writes what may be worth it; the decision comes later."""
         options, tree, is_new = self.options, DiskTree(place.root), not place.root.exists()
         takes = options.selection.takes if options.selection != Selection() else None
 
@@ -233,12 +234,16 @@ class _Run:
             if options.once:
                 return tree.status(name) is None
             record = manifest.files.get(name)
-            if options.force or record is None or (crc, size) != (record.crc, record.size):
+            if options.force or record is None or crc != record.crc or size != record.size or tree.obstacle(name):
                 return True
             status = tree.status(name)
-            return status is None or not record.fits(status)
+            if status is None or not stat.S_ISREG(status.st_mode) or not record.fits(status):
+                return True
+            stream.settled.add(name)
+            return False
 
-        return wants
+        stream = Stream(tree_folder, wants, f"what {self.link.shown} sent", self.progress)
+        return stream
 
     def _apply(self, place: Place, work: Path, manifest: Manifest, archive: Archive, received: Received) -> SyncResult:
         options = self.options
@@ -250,6 +255,7 @@ class _Run:
             once=options.once,
             mirror=options.mirror and place.name is None,
             force=options.force,
+            settled=archive.settled if isinstance(archive, Stream) else frozenset(),
         )
         self._say_left(place, decision)
         check_room(place.root, sum(member.size for member in decision.written), str(place.shown))
@@ -280,27 +286,33 @@ class _Run:
         self, place: Place, manifest: Manifest, decision: Decision, records: dict[str, Record], received: Received
     ) -> None:
         """Bring the manifest to what will be true of DEST."""
-        manifest.files.update(decision.records | records)
+        manifest.files.update(decision.records)
+        manifest.files.update(records)
         gone = {name for name, _ in decision.removals} | {*decision.backups}
-        for name in [name for name in manifest.files if name not in records and _is_gone(name, gone)]:
+        for name in [name for name in manifest.files if gone and name not in records and _is_gone(name, gone)]:
             manifest.files.pop(name)
         entry: dict[str, object] = {
             **self.options.signature,
             "name": place.name,
-            "members": sorted(member.name for member in decision.written + decision.unchanged),
-            "folders": sorted(decision.folders + decision.standing),
+            "members": state.join_names(sorted(member.name for member in decision.written + decision.unchanged)),
+            "folders": state.join_names(sorted(decision.folders + decision.standing)),
         }
         if received.answer.etag:
             entry["etag"] = received.answer.etag
         manifest.links.update({link.identity: entry for link in (self.typed, self.link)})
         manifest.folders = sorted({*manifest.folders, *decision.folders} - {*decision.drops})
 
+    def _warn_of_drive(self, place: Place) -> None:
+        """Say when DEST is on a mounted Drive, where each file costs a second rather than a moment."""
+        drive = layout.find_drive(self.settings) if self.settings.drive_root is None else None
+        if drive is not None and place.name is None and place.root.is_relative_to(os.path.realpath(drive)):
+            self.progress.say(f"{place.shown} lies on Drive, which is slow for many small files: better a local folder")
+
     def _say_left(self, place: Place, decision: Decision) -> None:
         if decision.left:
-            self.progress.say(
-                f"{place.shown}: {len(decision.left)} left alone, since a symlink or a kept file stands there: "
-                f"{', '.join(decision.left[:3])}{', ...' if len(decision.left) > 3 else ''}"
-            )
+            names = ", ".join(decision.left[:3]) + (", ..." if len(decision.left) > 3 else "")
+            why = "since a symlink or a kept file stands there"
+            self.progress.say(f"{place.shown}: {len(decision.left)} left alone, {why}: {names}")
 
     def _etag(self, place: Place, manifest: Manifest) -> str | None:
         """Return the validator of what is there, if it is all there and nobody touched it."""
@@ -331,8 +343,6 @@ class _Run:
 
 def _is_gone(name: str, gone: set[str]) -> bool:
     """Tell whether a file, or a folder that it lay in, was taken away."""
-    if not gone:
-        return False
     while name:
         if name in gone:
             return True

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import stat
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,6 +85,9 @@ def read(settings: Settings) -> TokenFile | None:
     """
     for path in places(settings):
         try:
+            key = _key(path)
+            if path in _read and _read[path][0] == key:
+                return _read[path][1]
             data: object = path.read_bytes()
         except FileNotFoundError:
             if settings.token_file is None:
@@ -95,10 +99,26 @@ def read(settings: Settings) -> TokenFile | None:
             data, problem = _parsed(data)
             problem = problem or _complaint(data)
         if not problem and isinstance(data, dict):
-            return _made(path, data)
+            made = _made(path, data)
+            if time.time_ns() - key[-1] > _RACY:
+                _read[path] = key, made
+            return made
         # Raised here, outside of any except: an error's context would carry the file's text.
         raise TokenError(f"the token file {brief(path)} {problem}")
     return None
+
+
+# One call asks for it several times, and on a mounted drive each reading takes a while.
+_read: dict[Path, tuple[tuple[int, ...], TokenFile]] = {}
+
+
+# Nanoseconds: a file that was written just now may be written again within the same tick of its clock.
+_RACY = 2_000_000_000
+
+
+def _key(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def exposure(found: TokenFile, settings: Settings) -> str | None:

@@ -24,9 +24,11 @@ _LOCAL, _CENTRAL = b"PK\x03\x04", b"PK\x01\x02"
 _TAIL = {_CENTRAL, b"PK\x06\x06", b"PK\x05\x06", b"PK\x06\x08"}
 _NEXT = {_LOCAL, *_TAIL}
 _MARK = re.compile(rb"PK(?:\x07\x08|\x03\x04|\x01\x02)")
+_NARROW, _WIDE = struct.Struct("<LLL"), struct.Struct("<LQQ")  # a descriptor's CRC, packed and unpacked size
 _LONGEST_DESCRIPTOR = 24
 _KEEP = _LONGEST_DESCRIPTOR + 4
 _ENCRYPTED, _DESCRIBED, _UTF8 = 0x1, 0x8, 0x800
+_USUAL, _USUAL_DESCRIPTOR, _USUAL_END = _DESCRIBED | _UTF8, 16, struct.Struct("<4sLLL4s")
 _UNICODE_PATH = 0x7075
 _MAX32 = 0xFFFFFFFF
 
@@ -101,6 +103,7 @@ class Splitter:
         self._offset = 0  # of the next byte that is taken
         self._in_member = False
         self._known: tuple[int, int, int] | None = None  # CRC, packed and unpacked size, where the header has them
+        self._stored = False  # whether the open member is as it is, not deflated
         self._counted = 0  # bytes of the member's content so far
         self._header = (0, 0)  # the offset of the header, the CRC of the name
 
@@ -132,6 +135,11 @@ class Splitter:
         at = start
         while self.tail_start is None:
             if not self._in_member:
+                whole = self._usual(window, at, stop)
+                if whole is not None:
+                    yield whole
+                    at = whole.stop + _USUAL_DESCRIPTOR
+                    continue
                 head = self._begin(window, at, stop)
                 if head is None:
                     if self.tail_start is None:
@@ -165,6 +173,42 @@ class Splitter:
             yield self._end(crc, size, descriptor)
         self.tail += window[at:stop]
         yield Rest(stop)
+
+    def _usual(self, window: memoryview, at: int, stop: int) -> Whole | None:
+        """Read a member that is as nearly all of Dropbox's are; None: it is another, or not all of it is there.
+
+        This is what the methods below do together, for the one form of which there may be 100,000.
+        """
+        if stop - at < _HEADER.size + _KEEP:
+            return None
+        mark, _, flags, method, clock, date, _, _, _, length, extra = _HEADER.unpack_from(window, at)
+        begins = at + _HEADER.size + length
+        if mark != _LOCAL or flags != _USUAL or extra or method not in (0, 8) or begins >= stop:
+            return None
+        match = _MARK.search(window, begins, stop)
+        if match is None:
+            return None
+        ends = match.start()
+        if ends + _KEEP > stop:
+            return None
+        described, crc, packed, size, following = _USUAL_END.unpack_from(window, ends)
+        if (
+            described != b"PK\x07\x08"
+            or packed != ends - begins
+            or following not in _NEXT
+            or (method == 0 and size != packed)
+        ):
+            return None
+        raw = bytes(window[at + _HEADER.size : begins])
+        if b"\0" in raw:
+            return None
+        try:
+            name = raw.decode()
+        except UnicodeDecodeError:
+            return None
+        self.facts.extend((self._offset, crc32(raw), crc, packed, size))
+        self._offset += ends + _USUAL_DESCRIPTOR - at
+        return Whole(name, method, date << 16 | clock, b"", begins, ends, crc, size)
 
     def _found(self, window: memoryview, at: int, stop: int) -> tuple[int, int, int, int] | None:
         """Find where the open member's content ends.
@@ -222,7 +266,7 @@ class Splitter:
             self._known = (crc, *_sizes(packed, size, extra))
             if method == 0 and self._known[1] != self._known[2]:
                 raise UnstreamableError("a size is wrong")
-        self._counted = 0
+        self._counted, self._stored = 0, method == 0
         self._header = (self._offset, crc32(raw))
         return length, Begin(name, method, date << 16 | clock, extra)
 
@@ -235,23 +279,23 @@ class Splitter:
                 if mark + _KEEP > stop:
                     # The last member of all is followed by 22 bytes at least, so these will come.
                     return mark, -1, 0, 0
-                for form, length in ((_SIGNED, 16), (_SIGNED_WIDE, 24)):
+                for form, length in ((_NARROW, 16), (_WIDE, 24)):
                     crc, packed, size = form.unpack_from(window, mark + 4)
-                    if packed == counted and bytes(window[mark + length : mark + length + 4]) in _NEXT:
+                    if (
+                        packed == counted
+                        and (size == packed or not self._stored)
+                        and bytes(window[mark + length : mark + length + 4]) in _NEXT
+                    ):
                         return mark, length, crc, size
             else:
-                for form, length in ((_SIGNED, 12), (_SIGNED_WIDE, 20)):
+                for form, length in ((_NARROW, 12), (_WIDE, 20)):
                     begins = mark - length
                     if begins < at:
                         continue
                     crc, packed, size = form.unpack_from(window, begins)
-                    if packed == self._counted + begins - at:
+                    if packed == self._counted + begins - at and (size == packed or not self._stored):
                         return begins, length, crc, size
         return None
-
-
-_SIGNED = struct.Struct("<LLL")
-_SIGNED_WIDE = struct.Struct("<LQQ")
 
 
 def _fields(extra: bytes) -> Iterator[tuple[int, bytes]]:

@@ -1,0 +1,273 @@
+"""How fast a sync is beside the programs that people use for the same work.
+
+Usage: ``python benchmarks/sync.py [A B C D E] [--runs 5] [--scale 1.0] [--rate MB/s] [--work DIR] [--formats ...]``
+
+It makes its own workloads, always the same ones, and serves them from a process of its own as Dropbox serves a
+folder: chunked, with no length. Peers are wget and unzip, and curl piped to bsdtar; what of them is missing is
+installed with apt. Contenders take turns, each run in a fresh folder; reported are medians, their ratios, and the
+floor: the greater of downloading to nowhere and writing the same files from a tar. Ours includes time stamps and
+the manifest; A runs in an interpreter that is up already, as a notebook's is, the others as whole processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import shutil
+import socketserver
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from colab_magics.sandbox.zipformat import folder_zip  # noqa: E402 - the line above makes it importable
+
+CHUNK = 1 << 18
+KEY = "benchmarkbenchmarkbenchm"
+OURS = "from colab_magics.core.syncing import sync; import sys; sync(sys.argv[1], sys.argv[2], **eval(sys.argv[3]))"
+
+
+def make(kind: str, tree: Path, scale: float) -> None:
+    """Write a workload's files; the same ones whenever it is called."""
+    chance = random.Random(f"colab-magics {kind}")
+    counts = {"A": 800, "B": 20_000, "C": 2, "D": 40, "E": 100_000}
+    count = counts[kind] if kind == "C" else max(2, round(counts[kind] * scale))
+    words = [chance.randbytes(4).hex() for _ in range(2000)]
+    for number in range(count):
+        path = tree / f"d{number // 200:04}" / f"file{number:06}.{'csv' if kind == 'D' else 'bin'}"
+        if number % 200 == 0:
+            path.parent.mkdir(parents=True)
+        if kind == "A":
+            path.write_text(" ".join(chance.choices(words, k=1100)))
+        elif kind == "B":
+            path.write_bytes(chance.randbytes(chance.randint(20_000, 60_000)))
+        elif kind == "C":
+            with path.open("wb") as file:
+                for _ in range(max(1, round(500 * scale))):
+                    file.write(chance.randbytes(1_000_000))
+        elif kind == "D":
+            with path.open("w") as file:
+                size = 0
+                while size < 25_000_000:
+                    size += file.write(
+                        "".join(f"{chance.random():.4f},{chance.randint(0, 999)},abc\n" for _ in range(9999))
+                    )
+        else:
+            path.write_bytes(chance.randbytes(chance.randint(200, 2000)))
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves the zips of a folder, a share link leading to a temporary address as at Dropbox."""
+
+    protocol_version = "HTTP/1.1"
+    folder = Path()
+    rate = 0.0
+
+    def do_GET(self) -> None:
+        """Answer."""
+        name = self.path.partition("?")[0].split("/")[-2 if "/scl/" in self.path else -1]
+        if "/scl/" in self.path:
+            self.send_response(302)
+            self.send_header("Location", f"/zip_download_get/{name}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "application/zip")
+        self.send_header("Content-Disposition", f'attachment; filename="{name}"')
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.flush()
+        began, sent = time.monotonic(), 0
+        head, end = f"{CHUNK:x}\r\n".encode(), b"\r\n"
+        with (self.folder / name).open("rb") as file:
+            while block := file.read(CHUNK):
+                if len(block) != CHUNK:
+                    head = f"{len(block):x}\r\n".encode()
+                self.connection.sendall(b"".join((head, block, end)))
+                sent += len(block)
+                if self.rate and (ahead := sent / self.rate - (time.monotonic() - began)) > 0:
+                    time.sleep(ahead)
+        self.connection.sendall(b"0\r\n\r\n")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """A thread a connection."""
+
+    daemon_threads = True
+
+
+def serve(folder: str, rate: str) -> None:
+    """Serve until killed; the first line of the output is the port."""
+    Handler.folder, Handler.rate = Path(folder), float(rate) * 1e6
+    with Server(("127.0.0.1", 0), Handler) as server:
+        print(server.server_address[1], flush=True)
+        server.serve_forever()
+
+
+class Bench:
+    """The contenders on one workload."""
+
+    def __init__(self, work: Path, port: int, name: str, tree: Path, *, in_process: bool) -> None:
+        self.work, self.name, self.tree, self.in_process = work, name, tree, in_process
+        self.base = f"http://127.0.0.1:{port}"
+        self.link = f"https://www.dropbox.com/scl/fo/{name}/h?rlkey={KEY}&dl=0"
+        self.url = f"{self.base}/zip_download_get/{name}"
+        os.environ |= {"COLAB_MAGICS_DROPBOX_URL": self.base, "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1"}
+
+    def ours(self, out: Path, **options: object) -> None:
+        """Sync with us."""
+        if self.in_process:
+            from colab_magics.core.syncing import sync
+
+            sync(self.link, out / "data", **options)
+        else:
+            run([sys.executable, "-c", OURS, self.link, str(out / "data"), repr(options)])
+
+    def recipe(self, out: Path) -> None:
+        """Sync with wget and unzip."""
+        run(["wget", "-q", "-O", str(out / "data.zip"), self.url])
+        run(["unzip", "-q", "-o", str(out / "data.zip"), "-x", "/", "-d", str(out / "data")])
+
+    def piped(self, out: Path) -> None:
+        """Sync with curl and bsdtar."""
+        (out / "data").mkdir()
+        run(["sh", "-c", f"curl -s '{self.url}' | bsdtar -x -C '{out / 'data'}' -f - 2>/dev/null"], {0, 1})
+
+    def nowhere(self, _: Path) -> None:
+        """Download only."""
+        run(["curl", "-s", "-o", "/dev/null", self.url])
+
+    def written(self, out: Path) -> None:
+        """Write only."""
+        run(["tar", "-x", "-C", str(out), "-f", str(self.work / f"{self.name}.tar")])
+
+    def rounds(self, contenders: dict[str, Callable[[Path], None]], runs: int) -> dict[str, float]:
+        """Run each in turn, `runs` times; return the medians in seconds."""
+        times: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(runs):
+            for name, contender in contenders.items():
+                out = Path(tempfile.mkdtemp(prefix="out-", dir=self.work))
+                os.sync()
+                began = time.perf_counter()
+                contender(out)
+                times[name].append(time.perf_counter() - began)
+                shutil.rmtree(out)
+        return {name: statistics.median(values) for name, values in times.items()}
+
+    def again(self, runs: int) -> None:
+        """Time what there is to do when nothing has changed, against unzip's own way."""
+        out = Path(tempfile.mkdtemp(prefix="again-", dir=self.work))
+        self.ours(out)
+        run(["wget", "-q", "-O", str(out / "data.zip"), self.url])
+        peer = out / "peer"
+        run(["unzip", "-q", "-o", str(out / "data.zip"), "-x", "/", "-d", str(peer)])
+        from colab_magics.core.syncing import sync
+
+        once, never, update, over = [], [], [], []
+        for _ in range(runs):
+            once.append(timed(lambda: sync(self.link, out / "data", once=True)))
+            never.append(timed(lambda: run(["unzip", "-q", "-n", str(out / "data.zip"), "-x", "/", "-d", str(peer)])))
+            update.append(timed(lambda: sync(self.link, out / "data")))
+            over.append(timed(lambda: run(["unzip", "-q", "-o", str(out / "data.zip"), "-x", "/", "-d", str(peer)])))
+        shutil.rmtree(out)
+        done, skip, same, anew = map(statistics.median, (once, never, update, over))
+        print(f"   nothing to do: --once {done:.3f} s, unzip -n {skip:.3f} s: {done / skip:.2f}")
+        print(f"   nothing changed: update {same:.3f} s, unzip -o {anew:.3f} s: {same / anew:.2f}")
+
+
+def timed(what: Callable[[], object]) -> float:
+    """Return how long a call takes, in seconds."""
+    began = time.perf_counter()
+    what()
+    return time.perf_counter() - began
+
+
+def run(command: list[str], allowed: set[int] | None = None) -> None:
+    """Run a program; a status that is not allowed ends the benchmark."""
+    done = subprocess.run(command, check=False)
+    if done.returncode not in (allowed or {0}):
+        sys.exit(f"{command[0]} ended with {done.returncode}")
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workloads", nargs="*", default=list("ABCDE"))
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of files")
+    parser.add_argument("--rate", type=float, default=0.0, help="MB/s that the server sends; 0: as fast as it can")
+    parser.add_argument("--work", type=Path, help="keeps the workloads there for the next time")
+    parser.add_argument("--formats", nargs="*", default=["deflate", "stored"])
+    parser.add_argument("--again", action="store_true", help="also what a second run costs")
+    args = parser.parse_args()
+    missing = {"wget": "wget", "unzip": "unzip", "bsdtar": "libarchive-tools", "curl": "curl"}
+    packages = [package for program, package in missing.items() if shutil.which(program) is None]
+    if packages:
+        run(["apt-get", "install", "-y", "-q", *packages])
+    work = args.work or Path(tempfile.mkdtemp(prefix="bench-"))
+    zips = work / "zips"
+    zips.mkdir(parents=True, exist_ok=True)
+    server = subprocess.Popen(
+        [sys.executable, __file__, "--serve", str(zips), str(args.rate)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        print(f"{'':14}{'ours':>8}{'recipe':>9}{'bsdtar':>9}{'floor':>8}   ours/recipe  ours/bsdtar  ours/floor")
+        for kind in args.workloads:
+            tree = work / f"tree-{kind}-{args.scale}"
+            if not tree.exists():
+                make(kind, tree, args.scale)
+            for form in ["deflate"] if kind == "D" else args.formats:
+                name = f"{kind}-{form}-{args.scale}"
+                if not (zips / name).exists():
+                    with (zips / name).open("wb") as file:
+                        for piece in folder_zip(tree, method=form):  # type: ignore[arg-type]
+                            file.write(piece)
+                if not (work / f"{name}.tar").exists():
+                    run(["tar", "-c", "-C", str(tree), "-f", str(work / f"{name}.tar"), "."])
+                bench = Bench(work, port, name, tree, in_process=kind == "A")
+                contenders = {
+                    "ours": bench.ours,
+                    "recipe": bench.recipe,
+                    "bsdtar": bench.piped,
+                    "null": bench.nowhere,
+                    "tar": bench.written,
+                }
+                if kind == "A":
+                    bench.rounds({"ours": bench.ours}, 1)
+                found = bench.rounds(contenders, args.runs)
+                floor = max(found["null"], found["tar"])
+                ours = found["ours"]
+                print(
+                    f"{kind} {form:12}{ours:8.3f}{found['recipe']:9.3f}{found['bsdtar']:9.3f}{floor:8.3f}"
+                    f"{ours / found['recipe']:14.2f}{ours / found['bsdtar']:13.2f}{ours / floor:12.2f}",
+                    flush=True,
+                )
+                if args.again:
+                    bench.in_process = False
+                    bench.again(args.runs)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+        print(f"largest process of all contenders: {peak:.0f} MB")
+    finally:
+        server.kill()
+        server.wait()
+        if args.work is None:
+            shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[2:]) if sys.argv[1:2] == ["--serve"] else main()

@@ -1,0 +1,177 @@
+"""A zip's members found in its bytes, before its directory has come."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import random
+import zipfile
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from zips import Entry, zip_of
+
+from colab_magics.core import directory
+from colab_magics.core.zipstream import LOOK_BACK, Begin, End, Piece, Rest, Splitter, UnstreamableError, Whole
+
+Found = list[tuple[str, int, bytes, int, int]]
+
+
+def split(data: bytes, cuts: list[int]) -> tuple[Splitter, Found]:
+    """Feed a zip in pieces; return each member's name, method, packed content, CRC and size."""
+    splitter, found, left = Splitter(), [], b""
+    name, method, content = "", 0, b""
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    for start, stop in itertools.pairwise(edges):
+        window = memoryview(b"?" * 7 + left + data[start:stop] + b"PK\x07\x08?")
+        for event in splitter.feed(window, 7, len(window) - 5):
+            if isinstance(event, Whole):
+                packed = bytes(window[event.start : event.stop])
+                found.append((event.name, event.method, packed, event.crc, event.size))
+            elif isinstance(event, Begin):
+                name, method, content = event.name, event.method, b""
+            elif isinstance(event, Piece):
+                assert event.start < event.stop
+                content += window[event.start : event.stop]
+            elif isinstance(event, End):
+                found.append((name, method, content, event.crc, event.size))
+            else:
+                assert isinstance(event, Rest)
+                left = bytes(window[event.start : len(window) - 5])
+                assert len(left) <= LOOK_BACK
+    if left or not splitter.is_between:
+        raise UnstreamableError("it is cut")
+    return splitter, found
+
+
+def unpacked(method: int, packed: bytes) -> bytes:
+    return zlib.decompress(packed, -15) if method else packed
+
+
+contents = st.one_of(
+    st.binary(max_size=200),
+    st.lists(st.sampled_from([b"PK\x03\x04", b"PK\x07\x08", b"PK\x01\x02", b"\0\0\0\0", b"PK", b"x"]), max_size=30).map(
+        b"".join
+    ),
+)
+names = st.text(st.characters(codec="utf-8", exclude_characters="/\\\0"), min_size=1, max_size=12)
+
+
+@st.composite
+def archives(draw: st.DrawFn) -> tuple[bytes, list[Entry]]:
+    """Draw a zip in any mixture of forms, with content that looks like records of a zip."""
+    entries = [
+        Entry(
+            name.encode(),
+            draw(contents),
+            method=draw(st.sampled_from([0, 8])),
+            descriptor=draw(st.sampled_from([None, "signed", "bare"])),
+            zip64=draw(st.booleans()),
+            extra=draw(st.sampled_from([b"", b"UT\x05\x00\x01\x00\x00\x00\x60", b"??\x01\x00!"])),
+        )
+        for name in draw(st.lists(names, max_size=6, unique=True))
+    ]
+    return zip_of(*entries, comment=draw(st.binary(max_size=9).filter(lambda text: b"PK" not in text))), entries
+
+
+@settings(max_examples=200, deadline=None)
+@given(archives(), st.lists(st.integers(0, 10**6), max_size=12))
+def test_every_form_is_found_however_it_is_cut(archive: tuple[bytes, list[Entry]], cuts: list[int]) -> None:
+    """Where members and directory agree, all is as Python's reader has it; content that imitates records may differ."""
+    data, entries = archive
+    if not entries:
+        return
+    imitated = any(b"PK" in entry.data for entry in entries)
+    try:
+        splitter, found = split(data, cuts)
+        rows = [splitter.facts[at : at + 5].tolist() for at in range(0, len(splitter.facts), 5)]
+        assert splitter.tail_start is not None
+        listed = list(directory.entries(splitter.tail, splitter.tail_start))
+        agreed = rows == [[e.offset, zlib.crc32(e.name), e.crc, e.packed, e.size] for e in listed]
+    except UnstreamableError:
+        agreed = False
+    assert agreed or imitated
+    if not agreed:
+        return
+    assert [(name, unpacked(method, packed)) for name, method, packed, _, _ in found] == [
+        (entry.name.decode(), entry.data) for entry in entries
+    ]
+    assert [(crc, size) for *_, crc, size in found] == [(zlib.crc32(entry.data), len(entry.data)) for entry in entries]
+    with zipfile.ZipFile(io.BytesIO(data)) as oracle:
+        assert [(entry.offset, entry.crc, entry.packed, entry.size) for entry in listed] == [
+            (info.header_offset, info.CRC, info.compress_size, info.file_size) for info in oracle.infolist()
+        ]
+
+
+def test_every_single_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zip of each form, cut in two at every byte."""
+    for descriptor in ("signed", "bare", None):
+        chance = random.Random(str(descriptor))
+        entries = [
+            Entry(b"/"),
+            *(Entry(b"d/%d" % n, chance.randbytes(n * 9), method=n % 2 * 8, descriptor=descriptor) for n in range(5)),
+        ]
+        data = zip_of(*entries)
+        for cut in range(len(data)):
+            _, found = split(data, [cut])
+            assert [unpacked(method, packed) for _, method, packed, _, _ in found] == [entry.data for entry in entries]
+
+
+def test_a_zip_in_a_zip_is_one_member() -> None:
+    """The records of an inner zip are content, though they look just like the outer one's."""
+    inner = zip_of(Entry(b"a", b"a" * 50), Entry(b"b", b"b", method=0, descriptor="bare"))
+    for method in (0, 8):
+        for descriptor in ("signed", "bare", None):
+            data = zip_of(Entry(b"inner.zip", inner, method=method, descriptor=descriptor), Entry(b"x", b"x"))
+            _, found = split(data, [60, 90])
+            assert [(name, unpacked(method, packed)) for name, method, packed, _, _ in found] == [
+                ("inner.zip", inner),
+                ("x", b"x"),
+            ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        zip_of(Entry(b"a", b"a"), prefix=b"#!/bin/sh\n"),
+        zip_of(Entry(b"a", b"a", flags=0x801)),
+        zip_of(Entry(b"a", b"a", method=12)),
+        zip_of(Entry(b"\xff", b"a")),
+        zip_of(Entry(b"a", b"a", extra=b"\x75\x70\x05\x00\x01\0\0\0\0")),
+        zip_of(Entry(b"a", b"a", method=0, descriptor=None, size=7)),
+        zip_of(Entry(b"a", b"a", descriptor=None, compressed=1)) + b"?",
+    ],
+    ids=range(7),
+)
+def test_what_is_not_plain_is_left_to_the_directory(data: bytes) -> None:
+    """It is said so, not guessed."""
+    with pytest.raises(UnstreamableError):
+        split(data, [])
+
+
+@settings(deadline=None)
+@given(archives(), st.integers(0, 10**6), st.integers(1, 255))
+def test_no_damage_is_a_stack_trace(archive: tuple[bytes, list[Entry]], place: int, change: int) -> None:
+    """A flipped byte anywhere: the members are found, or it is said that they cannot be."""
+    data = bytearray(archive[0])
+    data[place % len(data)] ^= change
+    splitter = Splitter()
+    try:
+        for _ in splitter.feed(memoryview(data), 0, len(data)):
+            pass
+        if splitter.tail_start is not None:
+            list(directory.entries(splitter.tail, splitter.tail_start))
+    except UnstreamableError:
+        pass
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_are_a_stack_trace(data: bytes) -> None:
+    """Neither as a directory."""
+    for text in (data, data + b"PK\x05\x06" + data, b"PK\x01\x02" + data + zip_of()):
+        try:
+            list(directory.entries(text, 0))
+        except UnstreamableError:
+            continue
