@@ -188,7 +188,6 @@ def test_every_allowed_schedule_ends_as_the_sequential_run(block: list[str], dat
     steps = read_plan("\n".join(block)).steps
     before = waits_of(effects_of(steps, Paths("/w", "/drive", {}.get), Settings(token_file="/elsewhere")))  # type: ignore[arg-type]
 
-
     def run(model: Model, number: int, results: dict[int, object]) -> None:
         failed = any(str(results[other]).startswith(("error", "skipped")) for other in before[number])
         results[number] = "skipped" if failed else model.do(number, block[number])

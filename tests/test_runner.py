@@ -172,9 +172,7 @@ def test_a_prompt_is_answered_in_the_main_thread(box: sandbox.Sandbox) -> None:
     assert link.partition("rlkey=")[2].partition("&")[0] not in repr(result.steps)
 
 
-def test_colabs_secrets_are_asked_for_in_the_main_thread(
-    box: sandbox.Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_colabs_secrets_are_asked_for_in_the_main_thread(box: sandbox.Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Colab's page answers on the kernel's channel, which another thread must not read."""
     (box.folder("data") / "a.txt").write_text("a")
     link, asked = box.folder_link("data"), []
