@@ -70,6 +70,17 @@ def test_what_other_packages_require_by_its_address_is_read() -> None:
     assert required_addresses(output) == {"github.com/x/b": None, "github.com/x/c": "feature/y"}
 
 
+def test_what_another_package_requires_is_read_from_uv() -> None:
+    """uv lists both addresses; the one that is not pinned is the other package's."""
+    output = (
+        "error: Failed to resolve dependencies for package `a==1.0`\n"
+        "  cause: Requirements contain conflicting URLs for package `b`:\n"
+        f"         - git+https://github.com/x/b.git@{'c' * 40}\n"
+        "         - git+ssh://git@github.com/x/b@main\n"
+    )
+    assert required_addresses(output) == {"github.com/x/b": "main"}
+
+
 @pytest.mark.parametrize(
     ("output", "message"),
     [

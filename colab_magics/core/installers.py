@@ -186,8 +186,12 @@ def other_name(output: str) -> tuple[str, str] | None:
 
 
 def required_addresses(output: str) -> dict[str, str | None]:
-    """Return what pip says that other packages require by its address: the repository, and the ref if there is one."""
+    """Return what other packages require by its address, when that is in the way: the repository, and a ref if any."""
     found: dict[str, str | None] = {}
+    for block in re.findall(r"conflicting URLs for package [^\n]*\n((?:\s*- git\+\S+)+)", output):  # uv
+        for address, ref in re.findall(r"- (git\+\w+://[^/]+/[^@#\s]+)(?:@([^#\s]+))?", block):
+            if not re.fullmatch(r"[0-9a-f]{40}", ref):  # the pinned one is the one that was asked for
+                found[canonical(address)] = ref or None
     for address, ref in re.findall(r" depends on .*\(from (git\+\w+://[^/]+/[^@#)]+)(?:@([^#)]+))?", output):
         found[canonical(address)] = ref or None
     return found
