@@ -140,7 +140,8 @@ def test_another_user_is_not_told() -> None:
             command = [sys.executable, "-c", code, str(place / "socket")]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert TOKEN not in done.stdout
-            assert "PermissionError" in done.stderr or "Reset" in done.stderr or "b''" in done.stdout
+            turned_away = ("PermissionError", "ConnectionResetError", "BrokenPipeError")
+            assert any(kind in done.stderr for kind in turned_away) or "b''" in done.stdout
 
 
 def test_a_redirect_to_another_host_carries_nothing(box: Sandbox) -> None:

@@ -120,7 +120,8 @@ class Installer:
     def run(self, order: Order, env: Mapping[str, str]) -> process.Finished:
         """Install."""
         if self.uv:
-            return process.run(uv_command(self.uv, order), env=env)
+            # Unwrapped, so that git's own lines can be read in what it prints.
+            return process.run(uv_command(self.uv, order), env={**env, "UV_NO_WRAP": "1"})
         return self.pip([*_pip_flags(order)], env)
 
     def pip(self, arguments: Sequence[str], env: Mapping[str, str]) -> process.Finished:

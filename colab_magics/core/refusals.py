@@ -41,7 +41,7 @@ _TROUBLE = (
     r"Network is unreachable|Failure when receiving|Received HTTP code \d+ from proxy|.*timed out"
 )
 _NO_REF = (
-    r"not our ref [0-9a-f]+|couldn't find remote ref|Remote branch \S+ not found|unadvertised object|"
+    r"not our ref\s+[0-9a-f]+|couldn't find remote ref|Remote branch \S+ not found|unadvertised object|"
     r"reference is not a tree|did not match any file\(s\) known to git|unable to read tree|"
     r"failed to find (?:branch|tag|commit|ref)|bad object [0-9a-f]{7,}|revspec \S+ not found"
 )
