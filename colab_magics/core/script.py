@@ -281,7 +281,7 @@ class _Script:
         if args.installer == "uv":
             raise PlanError("a script installs with pip; leave --installer uv out")
         if args.constraint or args.index_url or args.extra_index_url:
-            raise PlanError("a script takes -c, --index-url and --extra-index-url from a requirements file; use -r FILE")
+            raise PlanError("a script takes -c, --index-url and --extra-index-url from a requirements file: use -r")
         flags = (
             ("upgrade", "--upgrade"),
             ("force", "--force-reinstall"),
