@@ -24,7 +24,8 @@ hypothesis.settings.load_profile("patient")
 def clean_room(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test has an empty working folder, a home and caches of its own, and no token from outside."""
     for name in list(os.environ):
-        if name.startswith("COLAB_MAGICS_") or name in {"GITHUB_TOKEN", "GH_TOKEN", "GITLAB_TOKEN"}:
+        # VIRTUAL_ENV may name another environment than the one that runs, which IPython warns of.
+        if name.startswith("COLAB_MAGICS_") or name in {"GITHUB_TOKEN", "GH_TOKEN", "GITLAB_TOKEN", "VIRTUAL_ENV"}:
             monkeypatch.delenv(name)
     home, work = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("work")
     monkeypatch.setenv("HOME", str(home))
