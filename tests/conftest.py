@@ -11,9 +11,11 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from trees import fill
 
 from colab_magics import sandbox
-from colab_magics.core import Settings
+from colab_magics.core import Settings, transfer
+from colab_magics.masking import registry
 
 # How long an example takes says more about a shared machine than about the code.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -48,6 +50,28 @@ def box() -> Iterator[sandbox.Sandbox]:
 def settings(box: sandbox.Sandbox) -> Settings:
     """The configuration that the sandbox asks for."""
     return Settings.load()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come at once, and the mask knows only the secrets of this test, so that it is quick."""
+    monkeypatch.setattr(transfer, "_BACKOFF", 0.0)
+    monkeypatch.setattr(registry, "_secrets", frozenset())
+    monkeypatch.setattr(registry, "_matcher", None)
+
+
+@pytest.fixture
+def proj(box: sandbox.Sandbox) -> Path:
+    """A shared folder with a file, a folder with a file, and an empty folder."""
+    folder = box.folder("proj")
+    fill(folder, {"a.txt": "a", "sub/b.csv": "b" * 5000, "empty/": ""})
+    return folder
+
+
+@pytest.fixture
+def link(box: sandbox.Sandbox, proj: Path) -> str:
+    """The share link of `proj`."""
+    return box.folder_link(proj)
 
 
 class Venv:

@@ -8,37 +8,15 @@ from pathlib import Path
 
 import pytest
 from servers import Answer, serving
-from trees import BACKUP, WHOLE, asked, fill, key_of, tree
+from trees import BACKUP, WHOLE, asked, key_of, tree
 from zips import Entry, tar_of, zip_of
 
 from colab_magics import masking
-from colab_magics.core import transfer
 from colab_magics.core.syncing import is_complete, sync
 from colab_magics.errors import ArchiveError, ColabMagicsError, LayoutError, LinkError, TokenError
-from colab_magics.masking import registry
 from colab_magics.sandbox import Sandbox
 
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries come at once, and the mask knows only the secrets of this test, so that it is quick."""
-    monkeypatch.setattr(transfer, "_BACKOFF", 0.0)
-    monkeypatch.setattr(registry, "_secrets", frozenset())
-    monkeypatch.setattr(registry, "_matcher", None)
-
-
-@pytest.fixture
-def proj(box: Sandbox) -> Path:
-    """A shared folder with a file, a folder with a file, and an empty folder."""
-    folder = box.folder("proj")
-    fill(folder, {"a.txt": "a", "sub/b.csv": "b" * 5000, "empty/": ""})
-    return folder
-
-
-@pytest.fixture
-def link(box: Sandbox, proj: Path) -> str:
-    """The share link of `proj`."""
-    return box.folder_link(proj)
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 class TestFiles:
