@@ -10,6 +10,7 @@ import tarfile
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from zips import Entry, tar_of, zip_of
 
 from colab_magics import sandbox
 from colab_magics.core import archive
-from colab_magics.core.archive import Member, open_archive, safe_name
+from colab_magics.core.archive import Member, Names, open_archive, safe_name
 from colab_magics.errors import ArchiveError
 from colab_magics.sandbox.zipformat import folder_zip
 
@@ -347,3 +348,23 @@ def test_the_sandboxs_zip_is_what_unzip_reads(box: sandbox.Sandbox, tmp_path: Pa
     path = put(tmp_path, b"".join(folder_zip(folder)))
     subprocess.run(["unzip", "-q", str(path), "-x", "/", "-d", str(tmp_path / "out")], check=True)
     assert read(path) == {"a.csv": (tmp_path / "out" / "a.csv").read_bytes()}
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["a", "b", "ü", "x" * 64, "x" * 300, ".", "..", "", "/", "\\", ":", "C:"])).map(
+            "".join
+        ),
+        min_size=1,
+    )
+)
+def test_many_names_are_made_safe_as_one_is(names: list[str]) -> None:
+    """Whatever stands beside a name."""
+
+    def outcome(make: Callable[[], list[str | None]]) -> list[str | None] | str:
+        try:
+            return make()
+        except ArchiveError as error:
+            return str(error)
+
+    assert outcome(lambda: Names().many(names)) == outcome(lambda: [safe_name(name) for name in names])

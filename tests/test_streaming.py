@@ -47,7 +47,7 @@ def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 def inflating(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What inflates, as far as this process does."""
     monkeypatch.setattr(
-        unpacker, "_inflating", pytest.importorskip("isal.isal_zlib") if request.param == "isal" else __import__("zlib")
+        unpacker, "_fast", pytest.importorskip("isal.isal_zlib") if request.param == "isal" else __import__("zlib")
     )
 
 

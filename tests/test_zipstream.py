@@ -7,6 +7,7 @@ import itertools
 import random
 import zipfile
 import zlib
+from array import array
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from zips import Entry, zip_of
 
 from colab_magics.core import directory
-from colab_magics.core.zipstream import LOOK_BACK, Begin, End, Piece, Rest, Splitter, UnstreamableError, Whole
+from colab_magics.core.zipstream import LOOK_BACK, Begin, End, Piece, Rest, Run, Splitter, UnstreamableError, Whole
 
 Found = list[tuple[str, int, bytes, int, int]]
 
@@ -27,7 +28,10 @@ def split(data: bytes, cuts: list[int]) -> tuple[Splitter, Found]:
     for start, stop in itertools.pairwise(edges):
         window = memoryview(b"?" * 7 + left + data[start:stop] + b"PK\x07\x08?")
         for event in splitter.feed(window, 7, len(window) - 5):
-            if isinstance(event, Whole):
+            if isinstance(event, Run):
+                for name_, method_, _, start_, stop_, crc, size in zip(*event, strict=True):
+                    found.append((name_, method_, bytes(window[start_:stop_]), crc, size))
+            elif isinstance(event, Whole):
                 packed = bytes(window[event.start : event.stop])
                 found.append((event.name, event.method, packed, event.crc, event.size))
             elif isinstance(event, Begin):
@@ -86,7 +90,8 @@ def test_every_form_is_found_however_it_is_cut(archive: tuple[bytes, list[Entry]
     imitated = any(b"PK" in entry.data for entry in entries)
     try:
         splitter, found = split(data, cuts)
-        rows = [splitter.facts[at : at + 5].tolist() for at in range(0, len(splitter.facts), 5)]
+        rows = [list(splitter.facts.of(number)) for number in range(len(splitter.facts))]
+        assert list(splitter.facts.lengths) == [len(entry.name) for entry in entries]
         assert splitter.tail_start is not None
         listed = list(directory.entries(splitter.tail, splitter.tail_start))
         agreed = rows == [[e.offset, zlib.crc32(e.name), e.crc, e.packed, e.size] for e in listed]
@@ -103,6 +108,45 @@ def test_every_form_is_found_however_it_is_cut(archive: tuple[bytes, list[Entry]
         assert [(entry.offset, entry.crc, entry.packed, entry.size) for entry in listed] == [
             (info.header_offset, info.CRC, info.compress_size, info.file_size) for info in oracle.infolist()
         ]
+
+
+@settings(deadline=None)
+@given(archives())
+def test_many_entries_at_a_time_are_the_same(archive: tuple[bytes, list[Entry]]) -> None:
+    """Where the directory can be read in columns, they hold what it holds entry by entry."""
+    data, entries = archive
+    at = data.find(b"PK\x01\x02") if entries else 0
+    while entries and len(list(_listed(data, at))) != len(entries):
+        at = data.find(b"PK\x01\x02", at + 1)
+    listed = _listed(data, at)
+    try:
+        rows = list(directory.rows(data[at:], at, array("H", [len(entry.name) for entry in listed])))
+    except UnstreamableError:
+        assert not listed or any(entry.extra or entry.offset == 0xFFFFFFFF for entry in listed) or b"PK\x06\x06" in data
+        return
+    assert [member for row in rows for member in zip(*row, strict=True)] == [
+        (each.offset, zlib.crc32(each.name), each.time, each.crc, each.packed, each.size, each.mode) for each in listed
+    ]
+
+
+def _listed(data: bytes, at: int) -> list[directory.Entry]:
+    try:
+        return list(directory.entries(data[at:], at))
+    except UnstreamableError:
+        return []
+
+
+def test_a_directory_with_more_than_names_is_not_read_in_columns() -> None:
+    """Nor one whose names are not as long as was found on the way."""
+    for entry, lengths in (
+        (Entry(b"a", b"a", extra=b"??\x00\x00"), [1]),
+        (Entry(b"a", b"a"), [2]),
+        (Entry(b"a", b"a"), []),
+    ):
+        data = zip_of(entry)
+        at = data.find(b"PK\x01\x02")
+        with pytest.raises(UnstreamableError):
+            list(directory.rows(data[at:], at, array("H", lengths)))
 
 
 def test_every_single_cut(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,9 @@ PIECE = 1 << 18
 
 _LONGEST_NAME = 255  # bytes a name's part may have on the file systems in use
 _UNSAFE = re.compile(r"[\\:\0]")
+# In names that are joined with NUL, what needs a look at each: characters that are not the same everywhere, and parts
+# that are dots or empty (but at the end, where the name is a folder's).
+_ODD = ("\\", ":", "//", "\0/", "\0\0", "/./", "/../", "\0./", "\0../", "/.\0", "/..\0", "\0.\0", "\0..\0")
 _TIMESTAMP = 0x5455  # Info-ZIP's extended timestamp: seconds since 1970 in UTC
 _LATEST = 2.0**33  # seconds since 1970; what every file system in use can hold
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
@@ -186,6 +189,15 @@ class Names:
 
     def __init__(self) -> None:
         self._parents: dict[str, str] = {}
+
+    def many(self, names: list[str]) -> list[str | None]:
+        """Return names as `safe` does."""
+        text = "\0".join(["", *names, ""])
+        if any(odd in text for odd in _ODD) or max(map(len, names)) > _LONGEST_NAME // 4:
+            return list(map(self.safe, names))
+        if "/\0" in text:
+            return [name.removesuffix("/") for name in names]
+        return [*names]
 
     def safe(self, name: str) -> str | None:
         """Return a member's name as `safe_name` does."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from colab_magics.core.archive import PIECE, Member
+from colab_magics.core.bulk import uncollected
 from colab_magics.core.options import Selection
 from colab_magics.core.state import FOLDER, Manifest, Record
 
@@ -89,6 +90,7 @@ class Decision:
         return bool(self.added or self.updated or self.folders or self.backups or self.removals)
 
 
+@uncollected()
 def decide(
     members: Iterable[Member],
     tree: Tree,

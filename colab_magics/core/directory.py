@@ -7,19 +7,24 @@ standard library, which needs the whole file.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, repeat
 from typing import NamedTuple
+from zlib import crc32
 
 from colab_magics.core.zipstream import UnstreamableError
 
-__all__ = ["Entry", "entries"]
+__all__ = ["Entry", "Rows", "entries", "rows"]
 
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
+_PLAIN = struct.Struct("<4s4xH2x4L3H6xHL")  # of the same: signature, flags, time to comment's length, mode, offset
 _END = struct.Struct("<4s4H2LH")
 _WIDE_END = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 _ENCRYPTED = 0x1
+_BATCH = 4096  # entries that are held as single values at a time
 
 
 class Entry(NamedTuple):
@@ -33,6 +38,62 @@ class Entry(NamedTuple):
     mode: int
     time: int
     extra: bytes
+
+
+class Rows(NamedTuple):
+    """Some entries in columns; `names` are the CRC-32 of the names, the others as in `Entry`."""
+
+    offsets: Sequence[int]
+    names: Sequence[int]
+    times: Sequence[int]
+    crcs: Sequence[int]
+    packed: Sequence[int]
+    sizes: Sequence[int]
+    modes: Sequence[int]
+
+
+def rows(tail: bytes | bytearray, start: int, lengths: array[int]) -> Iterator[Rows]:
+    """Yield what a directory holds many entries at a time, where none has more than a name.
+
+    Parameters
+    ----------
+    tail, start
+        As for `entries`, which reads any directory.
+    lengths : array of int
+        What the lengths of the names should be, in bytes, in the directory's order.
+
+    Raises
+    ------
+    UnstreamableError
+        When it is not whole, or has other entries.
+    """
+    count, length = _extent(tail, start)
+    if count != len(lengths) or count * _CENTRAL.size + sum(lengths) != length:
+        raise UnstreamableError("its directory has another length")
+    places = accumulate(lengths, lambda at, name: at + _CENTRAL.size + name, initial=0)
+    view = memoryview(tail)
+    try:
+        for first in range(0, count, _BATCH):
+            named = lengths[first : first + _BATCH].tolist()
+            at = [place for _, place in zip(named, places, strict=False)]
+            entries = map(_PLAIN.unpack_from, repeat(view), at)
+            marks, flags, times, crcs, packed, sizes, names, extras, comments, modes, offsets = zip(
+                *entries, strict=True
+            )
+            if (
+                set(marks) != {b"PK\x01\x02"}
+                or any(flag & _ENCRYPTED for flag in set(flags))
+                or any(extras)
+                or any(comments)
+                or list(names) != named
+                or _MAX32 in (max(packed), max(sizes), max(offsets))
+            ):
+                raise UnstreamableError("its directory is not plain")
+            begins = [place + _CENTRAL.size for place in at]
+            hashes = [crc32(view[begin : begin + name]) for begin, name in zip(begins, named, strict=True)]
+            yield Rows(offsets, hashes, times, crcs, packed, sizes, modes)
+    finally:
+        view.release()
 
 
 def entries(tail: bytes | bytearray, start: int) -> Iterator[Entry]:

@@ -9,31 +9,47 @@ import mmap
 import os
 import tempfile
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 from colab_magics.core.archive import Names, moment_of
 from colab_magics.core.body import Body
+from colab_magics.core.bulk import uncollected
 from colab_magics.core.crew import Crew, CrewError
 from colab_magics.core.disk import Limits
 from colab_magics.core.progress import Progress
 from colab_magics.core.unpacker import Unpacker
-from colab_magics.core.zipstream import LOOK_BACK, Begin, End, Piece, Splitter, UnstreamableError, Whole
+from colab_magics.core.zipstream import LOOK_BACK, Begin, End, Piece, Run, Splitter, UnstreamableError, Whole
 
 __all__ = ["Reception", "Wants"]
 
-_BLOCK, _BLOCKS = 4 << 20, 6  # bytes, and how many of them
+_BLOCK, _BLOCKS = 2 << 20, 8  # bytes, and how many of them
 _STEP = 1 << 19  # bytes received at a time: how often progress is told, and an interrupt heard
-_ALONE = 8 << 20  # bytes up to which helpers cost more than they bring
-_ORDERS, _WEIGHT = 512, 1 << 20  # orders and bytes that are given to a helper at a time
+_ALONE = 24 << 20  # the cost up to which helpers cost more than they bring
+_FIRST = 1 << 20  # bytes of a block that are taken before there are helpers
+_ORDERS, _GIVEN = 512, 2 << 20  # how many orders, and of which cost, are given to a helper at a time
 _HERE = -1  # in place of a helper's number: this process
-_PER_MEMBER = 2000  # what a member costs beside its bytes, counted in bytes
-
-#: Whether a member is to be written: its name, and its CRC-32 and size where they are known already.
-Wants = Callable[[str, "int | None", "int | None"], bool]
+# Cost is counted in stored bytes; so much is a file beside its bytes, and a deflated byte.
+_PER_MEMBER, _INFLATING = 12_000, 3
 
 _Order = tuple[Any, ...]
+_FOLDER = ("/", "\\")  # what a folder's name ends with
+
+
+class Wants(Protocol):
+    """Whether members are to be written.
+
+    Attributes
+    ----------
+    settled : set of str
+        Those that need not be, since they are there already.
+    """
+
+    settled: set[str]
+
+    def many(self, names: Sequence[str], crcs: Sequence[int | None], sizes: Sequence[int | None]) -> list[bool]:
+        """Tell it of each: its name, and its CRC-32 and size where they are known already."""
 
 
 class Reception:
@@ -45,7 +61,7 @@ class Reception:
         Where it comes from.
     tree : int
         The folder to write to, as an open descriptor.
-    wants : callable or None
+    wants : Wants or None
         Whether a member is to be written; None: each is.
     progress : Progress
         Hears of the bytes.
@@ -56,6 +72,8 @@ class Reception:
         What it was found to consist of.
     names : list of str or None
         The safe name of each member; None for the root.
+    folders : set of int
+        The numbers of those that are folders.
     moments : array of int
         The time stamp of each, in nanoseconds.
     skipped : set of str
@@ -67,6 +85,7 @@ class Reception:
     def __init__(self, body: Body, tree: int, wants: Wants | None, progress: Progress) -> None:
         self.splitter, self._safe = Splitter(), Names()
         self.names: list[str | None] = []
+        self.folders: set[int] = set()
         self.moments = array("q")
         self._stamps: dict[int, int] = {}
         self.skipped: set[str] = set()
@@ -77,8 +96,9 @@ class Reception:
         self._crew_works = False
         self._block = 0
         self._orders: list[_Order] = []
-        self._weight = 0
+        self._cost = self._done = 0
         self._open = ""  # the member that has begun in an earlier block
+        self._deflated = False
         self._worker: int | None = None  # who unpacks it
 
     def run(self, prove: Callable[[Reception], None]) -> int:
@@ -99,7 +119,7 @@ class Reception:
                     received += stop - start - len(left)
                     rest = self._split(view, start, stop)
                     left = view[rest:stop]
-                    self._turn(number, received)
+                    self._turn(number)
                 if not self.problem:
                     if len(left):
                         raise UnstreamableError("it is cut")
@@ -118,6 +138,7 @@ class Reception:
     def _fill(self, view: memoryview, at: int) -> tuple[int, bool]:
         """Receive into the current block from `at` on; return where its bytes end, and whether more may come."""
         end = (self._block + 1) * _BLOCK
+        end = end if self._crew_works else min(at + _FIRST, end)
         while at < end:
             wanted = min(_STEP, end - at)
             count = self._body.readinto(view[at : at + wanted])
@@ -127,38 +148,42 @@ class Reception:
                 return at, False
         return at, True
 
-    def _turn(self, ring: int, received: int) -> None:
+    def _turn(self, ring: int) -> None:
         """Go on to the next block, and see whether helpers are worth their while."""
         if self._crew_works and self._crew is not None:
             self._block = (self._block + 1) % _BLOCKS
             self.problem = self.problem or self._crew.wait_for(self._block)
         elif self._crew is not None:
             self._crew_works = self._crew.is_ready
-        elif received > _ALONE and (count := _helpers()):
+        elif self._done > _ALONE and (count := _helpers()):
             with suppress(CrewError):
                 self._crew = Crew(count, ring, self._tree, self._limits.spare, self._limits.ratio)
 
+    @uncollected()
     def _split(self, view: memoryview, start: int, stop: int) -> int:
         """Give out what is in the block; return where the bytes begin that are left over."""
         for event in self.splitter.feed(view, start, stop):
-            if isinstance(event, Whole):
+            if isinstance(event, Run):
+                self._take(event)
+            elif isinstance(event, Whole):
                 name, method, when, extra, first, last, crc, size = event
                 safe = self._name(name)
                 moment = self._moment(when, extra)
                 write = self._writes(name, safe, crc, size)
-                self._add(("M", safe or "", write, method, moment, first, last, crc, size), last - first + _PER_MEMBER)
-                if len(self._orders) >= _ORDERS or self._weight >= _WEIGHT:
+                columns = ([each] for each in (safe, write, method, moment, first, last, crc, size))
+                self._add(("R", *columns), _cost(last - first, method == 8, 1))
+                if len(self._orders) >= _ORDERS or self._cost >= _GIVEN:
                     self._give()
             elif isinstance(event, Begin):
                 name, method, when, extra = event
                 safe = self._name(name)
-                self._open = safe or "/"
+                self._open, self._deflated = safe or "/", method == 8
                 order = ("B", safe or "", self._writes(name, safe, None, None), method, self._moment(when, extra))
                 self._give()
                 self._worker = self._crew.least_busy() if self._crew_works and self._crew else _HERE
                 self._orders.append(order)
             elif isinstance(event, Piece):
-                self._add(("P", *event), event.stop - event.start)
+                self._add(("P", *event), _cost(event.stop - event.start, self._deflated, 0))
             elif isinstance(event, End):
                 keep = self._open == "/" or self._writes(self._open, self._open, *event)
                 self._add(("E", *event, keep), 0)
@@ -169,8 +194,39 @@ class Reception:
                 return event.start
         raise AssertionError  # the last event says what is left over
 
+    def _take(self, run: Run) -> None:
+        """Give out members that are whole."""
+        names, methods, times, starts, stops, crcs, sizes = run
+        safe = self._safe.many(names)
+        folders = [number for number, name in enumerate(names) if name.endswith(_FOLDER)]
+        stamps = self._stamps
+        for when in set(times).difference(stamps):
+            stamps[when] = int(moment_of(when, b"")) * 1_000_000_000
+        moments = [stamps[when] for when in times]
+        writes = [True] * len(names)
+        if self._wants is not None:
+            writes = self._wants.many([name or "/" for name in safe], crcs, sizes)
+        for number in folders:
+            writes[number] = False
+        if not all(writes):
+            held = [name for name, write in zip(safe, writes, strict=True) if not write and name]
+            self.skipped.update(set(held).difference(safe[number] for number in folders))
+        self.folders.update(number + len(self.names) for number in folders)
+        self.names += safe
+        self.moments.extend(moments)
+        self._give()
+        columns: tuple[Sequence[Any], ...] = (safe, writes, methods, moments, starts, stops, crcs, sizes)
+        whole = _cost(stops[-1] - starts[0], 8 in methods, len(names))
+        step = max(1, len(names) * _GIVEN // whole)
+        for first in range(0, len(names), step):
+            part = [column[first : first + step] for column in columns]
+            self._add(("R", *part), whole * len(part[0]) // len(names))
+            self._give()
+
     def _name(self, name: str) -> str | None:
         safe = self._safe.safe(name)
+        if name.endswith(_FOLDER):
+            self.folders.add(len(self.names))
         self.names.append(safe)
         return safe
 
@@ -185,28 +241,33 @@ class Reception:
 
     def _writes(self, name: str, safe: str | None, crc: int | None, size: int | None) -> bool:
         """Tell whether a member is written: a folder's entry never is."""
-        if safe is None or name.endswith(("/", "\\")):
+        if safe is None or name.endswith(_FOLDER):
             return False
-        if self._wants is None or self._wants(safe, crc, size):
+        if self._wants is None or self._wants.many([safe], [crc], [size])[0]:
             return True
         self.skipped.add(safe)
         return False
 
-    def _add(self, order: _Order, weight: int) -> None:
+    def _add(self, order: _Order, cost: int) -> None:
         self._orders.append(order)
-        self._weight += weight
+        self._cost += cost
 
     def _give(self) -> None:
         """Have the orders carried out."""
-        orders, weight = self._orders, self._weight
+        orders, cost = self._orders, self._cost
         if not orders or self.problem:
             return
-        self._orders, self._weight = [], 0
+        self._orders, self._cost = [], 0
+        self._done += cost
         if self._crew_works and self._crew is not None and self._worker != _HERE:
             worker = self._crew.least_busy() if self._worker is None else self._worker
-            self._crew.give(worker, self._block, orders, weight)
+            self._crew.give(worker, self._block, orders, cost)
         else:
             self.problem = self._alone.run(orders)
+
+
+def _cost(size: int, deflated: bool, members: int) -> int:
+    return size * (_INFLATING if deflated else 1) + members * _PER_MEMBER
 
 
 def _helpers() -> int:

@@ -9,10 +9,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import repeat
 from pathlib import Path
 
 from colab_magics.core import state
 from colab_magics.core.archive import PIECE, Archive, Member, clamped
+from colab_magics.core.bulk import uncollected
 from colab_magics.core.decision import Decision
 from colab_magics.core.disk import check_writable
 from colab_magics.core.journal import Journal, is_pending, places_for
@@ -114,27 +116,28 @@ def stage(archive: Archive, decision: Decision, work: Path, *, keep: bool) -> di
     return records
 
 
+@uncollected()
 def _staged(stream: Stream, decision: Decision, tree: Path) -> dict[str, Record]:
     """Complete what was written on its way: rights, and away with what is not needed."""
     written = {member.name for member in decision.written}
     if not written.isdisjoint(stream.skipped):
         raise UnstreamableError("a file in DEST was changed meanwhile")
-    root, records, exact = os.fspath(tree), dict[str, Record](), True
-    for member in stream.members:
-        if member.kind != "file" or member.name in stream.skipped:
-            continue
-        if member.name not in written:
-            os.unlink(f"{root}/{member.name}")
-            continue
+    root = os.fspath(tree)
+    files = [member for member in stream.members if member.kind == "file" and member.name not in stream.skipped]
+    if len(files) != len(written):
+        for member in files:
+            if member.name not in written:
+                os.unlink(f"{root}/{member.name}")
+        files = [member for member in files if member.name in written]
+    for member in files:
         if member.executable:
             _make_executable(tree / member.name)
-        mtime_ns = int(member.mtime) * 1_000_000_000
-        if not records:
-            exact = os.stat(f"{root}/{member.name}").st_mtime_ns == mtime_ns
-        if not exact:  # this disk keeps time stamps in its own way
-            mtime_ns = os.stat(f"{root}/{member.name}").st_mtime_ns
-        records[member.name] = Record(member.size, mtime_ns, member.crc, "folder")
-    return records
+    stamps = [int(member.mtime) * 1_000_000_000 for member in files]
+    if files and os.stat(f"{root}/{files[0].name}").st_mtime_ns != stamps[0]:
+        # This disk keeps time stamps in its own way.
+        stamps = [os.stat(f"{root}/{member.name}").st_mtime_ns for member in files]
+    rows = zip([m.size for m in files], stamps, [m.crc for m in files], repeat("folder"))
+    return dict(zip([m.name for m in files], map(Record._make, rows), strict=True))
 
 
 def bring_in(root: Path, shown: str, work: Path, decision: Decision, manifest: Manifest, *, whole: bool) -> None:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
+from colab_magics.core.bulk import uncollected
 from colab_magics.core.progress import SILENT, Progress
 
 __all__ = [
@@ -94,6 +95,7 @@ class Manifest:
     links: dict[str, dict[str, object]] = field(default_factory=dict)
 
     @classmethod
+    @uncollected()
     def load(cls, dest: Path) -> Manifest:
         """Read DEST's manifest; a missing or unreadable one is an empty one, so the worst case is more work."""
         try:
@@ -115,6 +117,7 @@ class Manifest:
         except _UNREADABLE:
             return cls()
 
+    @uncollected()
     def dump(self) -> bytes:
         """Return the manifest as the bytes of its file."""
         records = self.files.values()

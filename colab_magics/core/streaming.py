@@ -9,20 +9,21 @@ import errno
 import os
 import shutil
 import stat
-from array import array
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from zlib import crc32
 
 from colab_magics.core import directory
 from colab_magics.core.archive import Member, checked, moment_of
 from colab_magics.core.body import Body
+from colab_magics.core.bulk import uncollected
 from colab_magics.core.directory import Entry
 from colab_magics.core.disk import check_ratio
 from colab_magics.core.progress import Progress
 from colab_magics.core.reception import Reception, Wants
 from colab_magics.core.unpacker import BOMB
-from colab_magics.core.zipstream import UnstreamableError
+from colab_magics.core.zipstream import Facts, UnstreamableError
 from colab_magics.errors import ArchiveError
 
 __all__ = ["Stream"]
@@ -37,7 +38,7 @@ class Stream:
     ----------
     tree : Path
         The folder. It is made, and emptied before each try.
-    wants : callable or None
+    wants : Wants or None
         Whether a member is to be written; None: each is.
     shown : str
         What messages call the archive.
@@ -60,7 +61,7 @@ class Stream:
         self.is_done = False
         self.members: list[Member] = []
         self.skipped: set[str] = set()
-        self.settled: set[str] = set()
+        self.settled = wants.settled if wants is not None else set()
         self._untimely: list[Member] = []  # those whose header and directory name different times
         self._tree, self._wants, self._shown, self._progress = tree, wants, shown, progress
 
@@ -92,27 +93,35 @@ class Stream:
                 os.utime(self._tree / member.name, (member.mtime, member.mtime))
         check_ratio(received, sum(member.size for member in self.members), self._shown)
         self.is_done = True
-        self._wants = None  # it refers to us: without it, all this is freed as soon as nobody needs it
         return received
 
     def read(self, _member: Member) -> Iterator[bytes]:
         """Yield nothing: what this archive holds is written, or was proved and not wanted."""
         return iter(())
 
+    @uncollected()
     def _prove(self, reception: Reception) -> None:
         """Read the directory and compare it with what was found."""
-        splitter, names = reception.splitter, reception.names
-        if splitter.tail_start is None or len(splitter.facts) != 5 * len(names):
+        splitter = reception.splitter
+        if splitter.tail_start is None or len(splitter.facts) != len(reception.names):
             raise UnstreamableError("it is cut")
-        members: list[Member] = []
-        facts = iter(splitter.facts)
-        in_order = zip(facts, facts, facts, facts, facts, strict=True)
-        for count, entry in enumerate(directory.entries(splitter.tail, splitter.tail_start)):
-            found: tuple[int, ...] | None = next(in_order, None)
+        try:
+            members = _all_plain(reception) if splitter.facts.is_plain else None
+        except UnstreamableError:
+            members = None
+        members = self._one_by_one(reception) if members is None else members
+        if len({member.name for member in members}) != len(members):
+            raise UnstreamableError("two members have one name")
+        self.members = checked(members)
+
+    def _one_by_one(self, reception: Reception) -> list[Member]:
+        """Return the members of any directory that says the same as was found, in its own order."""
+        splitter, names, members = reception.splitter, reception.names, list[Member]()
+        for count, entry in enumerate(directory.entries(splitter.tail, splitter.tail_start or 0)):
             number = count
-            if found is None or found[0] != entry.offset:
-                found, number = _elsewhere(splitter.facts, entry)
-            if found != (entry.offset, crc32(entry.name), entry.crc, entry.packed, entry.size):
+            if count >= len(names) or splitter.facts.offsets[count] != entry.offset:
+                number = _elsewhere(splitter.facts, entry)
+            if splitter.facts.of(number) != (entry.offset, crc32(entry.name), entry.crc, entry.packed, entry.size):
                 raise UnstreamableError("its directory says something else")
             name = names[number]
             if name is not None:
@@ -120,29 +129,64 @@ class Stream:
                 members.append(member)
                 if member.kind == "file" and int(member.mtime) * 1_000_000_000 != reception.moments[number]:
                     self._untimely.append(member)
-        if len(members) + names.count(None) != len(names) or len({member.name for member in members}) != len(members):
+        if len(members) + names.count(None) != len(names):
             raise UnstreamableError("its directory holds other members")
-        self.members = checked(members)
+        return members
 
 
-def _elsewhere(facts: array[int], entry: Entry) -> tuple[tuple[int, ...], int]:
-    """Find a member that does not stand at the same place in the directory as in the zip."""
+def _all_plain(reception: Reception) -> list[Member] | None:
+    """Return the members if the directory says just the same of all, as that of a folder link does, else None."""
+    splitter, facts, at = reception.splitter, reception.splitter.facts, 0
+    members: list[Member] = []
+    for rows in directory.rows(splitter.tail, splitter.tail_start or 0, facts.lengths):
+        stop = at + len(rows.offsets)
+        found = (facts.offsets, facts.names, facts.times, facts.crcs, facts.packed, facts.sizes)
+        if any(column[at:stop].tolist() != list(row) for column, row in zip(found, rows[:6], strict=True)):
+            return None
+        if any(stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFDIR} for mode in set(rows.modes)):
+            return None
+        moments = reception.moments[at:stop]
+        seconds = {moment: moment / 1e9 for moment in moments}
+        columns = (
+            reception.names[at:stop],
+            repeat("file"),
+            rows.sizes,
+            rows.crcs,
+            [seconds[moment] for moment in moments],
+            list(map(_is_executable, rows.modes)) if any(map(stat.S_IFMT, set(rows.modes))) else repeat(False),
+            repeat(None),
+            repeat(None),
+        )
+        members += map(Member._make, zip(*columns, strict=False))
+        at = stop
+    for number in reception.folders:
+        folder = members[number]
+        members[number] = Member(folder.name, "folder", 0, 0, folder.mtime)
+    return [member for member in members if member.name is not None] if None in reception.names else members
+
+
+def _elsewhere(facts: Facts, entry: Entry) -> int:
+    """Return the number of a member that does not stand at the same place in the directory as in the zip."""
     # Such zips are rare and small: a look at all of them for each is fine.
-    for number, offset in enumerate(facts[::5]):
-        if offset == entry.offset:
-            return tuple(facts[5 * number : 5 * number + 5]), number
-    raise UnstreamableError("its directory says something else")
+    try:
+        return facts.offsets.index(entry.offset)
+    except ValueError:
+        raise UnstreamableError("its directory says something else") from None
 
 
 def _member(name: str, entry: Entry) -> Member:
-    kind, mode = stat.S_IFMT(entry.mode), entry.mode
+    kind = stat.S_IFMT(entry.mode)
     mtime = moment_of(entry.time, entry.extra)
     if entry.name.endswith((b"/", b"\\")):
         return Member(name, "folder", 0, 0, mtime)
     if kind not in {0, stat.S_IFREG}:
         raise UnstreamableError("it has members that are no files")
+    return Member(name, "file", entry.size, entry.crc, mtime, _is_executable(entry.mode))
+
+
+def _is_executable(mode: int) -> bool:
     # Dropbox gives every entry mode 0744 without type bits: that says nothing about running it.
-    return Member(name, "file", entry.size, entry.crc, mtime, bool(kind) and bool(mode & stat.S_IXUSR))
+    return bool(stat.S_IFMT(mode)) and bool(mode & stat.S_IXUSR)
 
 
 def _meaning(problem: list[str]) -> Exception:

@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from colab_magics import masking
 from colab_magics.core import journal, layout, links, secrets, state
 from colab_magics.core.archive import Archive, looks_like_zip, open_archive
+from colab_magics.core.choice import Choice
 from colab_magics.core.decision import Decision, DiskTree, decide
 from colab_magics.core.destination import Dest, Place, becomes_file, done_already, done_before, place_of
 from colab_magics.core.disk import check_room, disk_errors
@@ -50,6 +50,7 @@ def sync(
     sha256: str | None = None,
     password: str | None = None,
     dry_run: bool = False,
+    approve: Callable[[Manifest, str], None] | None = None,
     settings: Settings | None = None,
     progress: Progress = SILENT,
 ) -> SyncResult:
@@ -78,6 +79,9 @@ def sync(
         ``secret:NAME`` of the link's password.
     dry_run : bool, optional
         Say what would happen and change nothing. A folder is fetched for that, and thrown away.
+    approve : callable, optional
+        Is shown what the manifest will say, with the link's identity in it, before `dest` changes; what it raises
+        leaves `dest` as it was.
     settings : Settings, optional
         By default read from the environment.
     progress : Progress, optional
@@ -105,7 +109,7 @@ def sync(
     selection = Selection(tuple(include), tuple(exclude))
     options = Options(selection, once, mirror, force, unpack, sha256 and sha256.lower(), dry_run)
     with Client(settings.dropbox_url, password=key, progress=progress) as client:
-        result = _Run(understood, options, client, settings, progress).into(dest)
+        result = _Run(understood, options, client, settings, progress, approve).into(dest)
     result.seconds = time.monotonic() - began
     return result
 
@@ -144,8 +148,16 @@ class _OneFileError(Exception):
 class _Run:
     """One call of `sync`."""
 
-    def __init__(self, link: Link, options: Options, client: Client, settings: Settings, progress: Progress) -> None:
-        self.typed, self.link = link, link
+    def __init__(
+        self,
+        link: Link,
+        options: Options,
+        client: Client,
+        settings: Settings,
+        progress: Progress,
+        approve: Callable[[Manifest, str], None] | None,
+    ) -> None:
+        self.typed, self.link, self.approve = link, link, approve
         self.options, self.client, self.settings, self.progress = options, client, settings, progress
 
     def into(self, dest: Dest) -> SyncResult:
@@ -194,7 +206,8 @@ class _Run:
         manifest = Manifest.load(place.root)
         etag = self._etag(place, manifest)
         if place.name is None and self.options.sha256 is None:
-            stream = self._stream(place, manifest, work / "tree")
+            choice = Choice(place.root, manifest, self.options)
+            stream = Stream(work / "tree", choice, f"what {self.link.shown} sent", self.progress)
             received = self.client.download(self.link, work / "download", etag=etag, stream=stream)
             if received and stream.is_done:
                 with suppress(UnstreamableError):
@@ -219,32 +232,6 @@ class _Run:
         with open_archive(work / "download", shown=f"what {self.link.shown} sent") as archive:
             return self._apply(place, work, manifest, archive, received)
 
-    def _stream(self, place: Place, manifest: Manifest, tree_folder: Path) -> Stream:
-        """Return what takes a zip while it arrives, and writes what may be worth it; the decision comes later."""
-        options, tree, is_new = self.options, DiskTree(place.root), not place.root.exists()
-        takes = options.selection.takes if options.selection != Selection() else None
-
-        def wants(name: str, crc: int | None, size: int | None) -> bool:
-            if options.dry_run or (name[0] == "." and name.partition("/")[0].casefold() == state.FOLDER):
-                return False
-            if takes is not None and not takes(name):
-                return False
-            if is_new:
-                return True
-            if options.once:
-                return tree.status(name) is None
-            record = manifest.files.get(name)
-            if options.force or record is None or crc != record.crc or size != record.size or tree.obstacle(name):
-                return True
-            status = tree.status(name)
-            if status is None or not stat.S_ISREG(status.st_mode) or not record.fits(status):
-                return True
-            stream.settled.add(name)
-            return False
-
-        stream = Stream(tree_folder, wants, f"what {self.link.shown} sent", self.progress)
-        return stream
-
     def _apply(self, place: Place, work: Path, manifest: Manifest, archive: Archive, received: Received) -> SyncResult:
         options = self.options
         decision = decide(
@@ -262,6 +249,8 @@ class _Run:
         records = stage(archive, decision, work, keep=not options.dry_run)
         if not options.dry_run:
             self._remember(place, manifest, decision, records, received)
+            if self.approve:
+                self.approve(manifest, self.typed.identity)
             bring_in(place.root, str(place.shown), work, decision, manifest, whole=place.name is None)
         return SyncResult(
             place.shown,
@@ -317,15 +306,17 @@ class _Run:
     def _etag(self, place: Place, manifest: Manifest) -> str | None:
         """Return the validator of what is there, if it is all there and nobody touched it."""
         entry = manifest.links.get(self.link.identity, {})
-        if self.options.force or any(entry.get(key) != value for key, value in self.options.signature.items()):
+        etag = entry.get("etag") if entry.get("name") == place.name else None
+        if not etag or self.options.force:
+            return None
+        if any(entry.get(key) != value for key, value in self.options.signature.items()):
             return None
         tree = DiskTree(place.root)
         for name in manifest.members(self.link.identity):
             record, status = manifest.files.get(name), tree.status(name)
             if status is None or (record and not record.fits(status)):
                 return None
-        etag = entry.get("etag") if entry.get("name") == place.name else None
-        return str(etag) if etag else None
+        return str(etag)
 
     def _check_digest(self, received: Received) -> None:
         if self.options.sha256 is None:

@@ -10,11 +10,25 @@ from __future__ import annotations
 import re
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from operator import sub
 from typing import NamedTuple
 from zlib import crc32
 
-__all__ = ["LOOK_BACK", "Begin", "End", "Event", "Piece", "Rest", "Splitter", "UnstreamableError", "Whole"]
+__all__ = [
+    "LOOK_BACK",
+    "Begin",
+    "End",
+    "Event",
+    "Facts",
+    "Piece",
+    "Rest",
+    "Run",
+    "Splitter",
+    "UnstreamableError",
+    "Whole",
+]
 
 #: Bytes of a window that may be left over at most, to be put before the next one.
 LOOK_BACK = 1 << 17 | 1 << 8
@@ -28,13 +42,29 @@ _NARROW, _WIDE = struct.Struct("<LLL"), struct.Struct("<LQQ")  # a descriptor's 
 _LONGEST_DESCRIPTOR = 24
 _KEEP = _LONGEST_DESCRIPTOR + 4
 _ENCRYPTED, _DESCRIBED, _UTF8 = 0x1, 0x8, 0x800
-_USUAL, _USUAL_DESCRIPTOR, _USUAL_END = _DESCRIBED | _UTF8, 16, struct.Struct("<4sLLL4s")
+# The form that nearly all of Dropbox's members have, of which there may be 100,000: read many at a time.
+_USUAL, _USUAL_DESCRIPTOR = _DESCRIBED | _UTF8, 16
+_USUAL_HEADER = struct.Struct("<4s2xHHL12xHH")  # signature, flags, method, time, lengths of name and extra field
+_USUAL_END = re.compile(rb"PK\x07\x08.{12}PK(?:\x03\x04|\x01\x02)", re.DOTALL)
+_ATTEMPTS = 8  # in one range: where such ends are imitated, looking for many at a time is in vain
 _UNICODE_PATH = 0x7075
 _MAX32 = 0xFFFFFFFF
 
 
 class UnstreamableError(Exception):
     """A zip can only be read from its directory: with all of it at hand."""
+
+
+class Run(NamedTuple):
+    """Members in a row, all of each in the window, in columns; see `Whole`. None has an extra field."""
+
+    names: list[str]
+    methods: Sequence[int]
+    times: Sequence[int]
+    starts: list[int]
+    stops: list[int]
+    crcs: Sequence[int]
+    sizes: Sequence[int]
 
 
 class Whole(NamedTuple):
@@ -79,7 +109,49 @@ class Rest(NamedTuple):
     start: int
 
 
-Event = Whole | Begin | Piece | End | Rest
+Event = Run | Whole | Begin | Piece | End | Rest
+
+
+class Facts:
+    """What was found of the members, in columns.
+
+    Attributes
+    ----------
+    offsets : array of int
+        Of the headers, in bytes.
+    lengths, names : array of int
+        The lengths of the names in bytes, and their CRC-32.
+    times : array of int
+        Date and time in DOS's packing.
+    crcs, packed, sizes : array of int
+        The CRC-32 of the contents, and their packed and unpacked sizes in bytes.
+    is_plain : bool
+        Whether no member has an extra field.
+    """
+
+    def __init__(self) -> None:
+        self.offsets, self.packed, self.sizes = array("Q"), array("Q"), array("Q")
+        self.lengths, self.names, self.times, self.crcs = array("H"), array("I"), array("I"), array("I")
+        self.is_plain = True
+
+    def __len__(self) -> int:
+        return len(self.crcs)
+
+    def append(self, offset: int, length: int, name: int, time: int, crc: int, packed: int, size: int) -> None:
+        """Add one member."""
+        columns = (self.offsets, self.lengths, self.names, self.times, self.crcs, self.packed, self.sizes)
+        for column, value in zip(columns, (offset, length, name, time, crc, packed, size), strict=True):
+            column.append(value)
+
+    def of(self, number: int) -> tuple[int, int, int, int, int]:
+        """Return a member's header offset, name's CRC, content's CRC, packed and unpacked size."""
+        return (
+            self.offsets[number],
+            self.names[number],
+            self.crcs[number],
+            self.packed[number],
+            self.sizes[number],
+        )
 
 
 class Splitter:
@@ -87,9 +159,8 @@ class Splitter:
 
     Attributes
     ----------
-    facts : array of int
-        For each member five numbers: the offset of its header in bytes, the CRC-32 of its name, the CRC-32 of
-        its content, its packed and its unpacked size in bytes.
+    facts : Facts
+        What was found of the members that have ended.
     tail : bytearray
         What follows the last member: the directory.
     tail_start : int or None
@@ -97,7 +168,7 @@ class Splitter:
     """
 
     def __init__(self) -> None:
-        self.facts = array("Q")
+        self.facts = Facts()
         self.tail = bytearray()
         self.tail_start: int | None = None
         self._offset = 0  # of the next byte that is taken
@@ -105,7 +176,7 @@ class Splitter:
         self._known: tuple[int, int, int] | None = None  # CRC, packed and unpacked size, where the header has them
         self._stored = False  # whether the open member is as it is, not deflated
         self._counted = 0  # bytes of the member's content so far
-        self._header = (0, 0)  # the offset of the header, the CRC of the name
+        self._header = (0, 0, 0, 0)  # its offset, the length and the CRC of the name, the time
 
     @property
     def is_between(self) -> bool:
@@ -124,7 +195,7 @@ class Splitter:
 
         Yields
         ------
-        Whole, Begin, Piece, End, and at the last one Rest
+        Run, Whole, Begin, Piece, End, and at the last one Rest
             Of `Rest` there are at most `LOOK_BACK` bytes.
 
         Raises
@@ -132,14 +203,13 @@ class Splitter:
         UnstreamableError
             When this is not understood without the directory.
         """
-        at = start
+        at, attempts = start, _ATTEMPTS
         while self.tail_start is None:
             if not self._in_member:
-                whole = self._usual(window, at, stop)
-                if whole is not None:
-                    yield whole
-                    at = whole.stop + _USUAL_DESCRIPTOR
-                    continue
+                attempts -= 1
+                if attempts >= 0 and (run := self._run(window, at, stop)):
+                    yield run
+                    at = run.stops[-1] + _USUAL_DESCRIPTOR
                 head = self._begin(window, at, stop)
                 if head is None:
                     if self.tail_start is None:
@@ -174,41 +244,34 @@ class Splitter:
         self.tail += window[at:stop]
         yield Rest(stop)
 
-    def _usual(self, window: memoryview, at: int, stop: int) -> Whole | None:
-        """Read a member that is as nearly all of Dropbox's are; None: it is another, or not all of it is there.
+    def _run(self, window: memoryview, at: int, stop: int) -> Run | None:
+        """Read as many members as follow each other in the usual form; None: not even one does.
 
-        This is what the methods below do together, for the one form of which there may be 100,000.
+        This is what the methods below do together, a column at a time.
         """
-        if stop - at < _HEADER.size + _KEEP:
+        stops = [match.start() for match in _USUAL_END.finditer(window, at, stop)]
+        heads = [at, *[end + _USUAL_DESCRIPTOR for end in stops]][: len(stops)]
+        while heads and heads[-1] + _HEADER.size > stops[-1]:
+            del heads[-1], stops[-1]
+        run = raws = None
+        while heads and run is None:
+            if (found := _usual(window, heads, stops)) is not None:
+                run, raws = found
+            else:  # one of them is not, so none behind it need be
+                half = len(heads) // 2
+                del heads[half:], stops[half:]
+        if run is None or raws is None:
             return None
-        mark, _, flags, method, clock, date, _, _, _, length, extra = _HEADER.unpack_from(window, at)
-        begins = at + _HEADER.size + length
-        if mark != _LOCAL or flags != _USUAL or extra or method not in (0, 8) or begins >= stop:
-            return None
-        match = _MARK.search(window, begins, stop)
-        if match is None:
-            return None
-        ends = match.start()
-        if ends + _KEEP > stop:
-            return None
-        described, crc, packed, size, following = _USUAL_END.unpack_from(window, ends)
-        if (
-            described != b"PK\x07\x08"
-            or packed != ends - begins
-            or following not in _NEXT
-            or (method == 0 and size != packed)
-        ):
-            return None
-        raw = bytes(window[at + _HEADER.size : begins])
-        if b"\0" in raw:
-            return None
-        try:
-            name = raw.decode()
-        except UnicodeDecodeError:
-            return None
-        self.facts.extend((self._offset, crc32(raw), crc, packed, size))
-        self._offset += ends + _USUAL_DESCRIPTOR - at
-        return Whole(name, method, date << 16 | clock, b"", begins, ends, crc, size)
+        facts, shift = self.facts, self._offset - at
+        facts.offsets.extend([head + shift for head in heads])
+        facts.lengths.extend(map(len, raws))
+        facts.names.extend(map(crc32, raws))
+        facts.times.extend(run.times)
+        facts.crcs.extend(run.crcs)
+        facts.packed.extend(map(sub, run.stops, run.starts))
+        facts.sizes.extend(run.sizes)
+        self._offset = stops[-1] + _USUAL_DESCRIPTOR + shift
+        return run
 
     def _found(self, window: memoryview, at: int, stop: int) -> tuple[int, int, int, int] | None:
         """Find where the open member's content ends.
@@ -230,7 +293,7 @@ class Splitter:
         self._offset += length
 
     def _end(self, crc: int, size: int, descriptor: int) -> End:
-        self.facts.extend((*self._header, crc, self._counted, size))
+        self.facts.append(*self._header, crc, self._counted, size)
         self._in_member = False
         self._offset += descriptor
         return End(crc, size)
@@ -267,8 +330,10 @@ class Splitter:
             if method == 0 and self._known[1] != self._known[2]:
                 raise UnstreamableError("a size is wrong")
         self._counted, self._stored = 0, method == 0
-        self._header = (self._offset, crc32(raw))
-        return length, Begin(name, method, date << 16 | clock, extra)
+        time = date << 16 | clock
+        self._header = (self._offset, name_length, crc32(raw), time)
+        self.facts.is_plain = self.facts.is_plain and not extra
+        return length, Begin(name, method, time, extra)
 
     def _descriptor(self, window: memoryview, at: int, stop: int) -> tuple[int, int, int, int] | None:
         """As `_found`, for a member whose length stands behind it."""
@@ -296,6 +361,34 @@ class Splitter:
                     if packed == self._counted + begins - at and (size == packed or not self._stored):
                         return begins, length, crc, size
         return None
+
+
+def _usual(window: memoryview, heads: list[int], stops: list[int]) -> tuple[Run, list[bytes]] | None:
+    """Read members of which headers and ends are known, and their names as bytes; None: not all have the usual form."""
+    rows = zip(*map(_USUAL_HEADER.unpack_from, repeat(window), heads), strict=True)
+    marks, flags, methods, times, lengths, extras = rows
+    crcs, packed, sizes = zip(*map(_NARROW.unpack_from, repeat(window), [stop + 4 for stop in stops]), strict=True)
+    starts = list(map(sub, stops, packed))
+    begins = list(map(sub, starts, lengths))
+    if (
+        begins != [head + _HEADER.size for head in heads]
+        or set(marks) != {_LOCAL}
+        or set(flags) != {_USUAL}
+        or any(extras)
+        or not {0, 8}.issuperset(methods)
+        or (0 in methods and not all(map(_is_sound, methods, packed, sizes)))
+    ):
+        return None
+    raws = [window[begin:start].tobytes() for begin, start in zip(begins, starts, strict=True)]
+    try:
+        names = b"\0".join(raws).decode().split("\0")
+    except UnicodeDecodeError:
+        return None
+    return (Run(names, methods, times, starts, stops, crcs, sizes), raws) if len(names) == len(raws) else None
+
+
+def _is_sound(method: int, packed: int, size: int) -> bool:
+    return method != 0 or packed == size
 
 
 def _fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
