@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from zips import Entry, zip_of
 
 from colab_magics.core import directory
-from colab_magics.core.zipstream import LOOK_BACK, Begin, End, Piece, Rest, Run, Splitter, UnstreamableError, Whole
+from colab_magics.core.zipparts import Begin, End, Piece, Rest, Run, UnstreamableError, Whole
+from colab_magics.core.zipstream import LOOK_BACK, Splitter
 
 Found = list[tuple[str, int, bytes, int, int]]
 

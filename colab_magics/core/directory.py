@@ -13,7 +13,7 @@ from itertools import accumulate, repeat
 from typing import NamedTuple
 from zlib import crc32
 
-from colab_magics.core.zipstream import UnstreamableError
+from colab_magics.core.zipparts import UnstreamableError
 
 __all__ = ["Entry", "Rows", "entries", "rows"]
 

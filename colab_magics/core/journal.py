@@ -14,6 +14,7 @@ from typing import Any
 
 from colab_magics.core.archive import safe_name
 from colab_magics.core.layout import free_name
+from colab_magics.core.part import clear_but_part
 from colab_magics.core.state import (
     FOLDER,
     MANIFEST,
@@ -99,8 +100,8 @@ def recover(dest: Path) -> bool:
     for name in (_JOURNAL, f"{_JOURNAL}{UNFINISHED}", f"{MANIFEST}{UNFINISHED}"):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             (dest / FOLDER / name).unlink()
-    shutil.rmtree(work_folder(dest), ignore_errors=True)
-    shutil.rmtree(sibling_folder(dest), ignore_errors=True)
+    clear_but_part(work_folder(dest))
+    clear_but_part(sibling_folder(dest))
     return steps is not None
 
 

@@ -20,7 +20,8 @@ from colab_magics.core.crew import Crew, CrewError
 from colab_magics.core.disk import Limits
 from colab_magics.core.progress import Progress
 from colab_magics.core.unpacker import Unpacker
-from colab_magics.core.zipstream import LOOK_BACK, Begin, End, Piece, Run, Splitter, UnstreamableError, Whole
+from colab_magics.core.zipparts import Begin, End, Piece, Run, UnstreamableError, Whole
+from colab_magics.core.zipstream import LOOK_BACK, Splitter
 
 __all__ = ["Reception", "Wants"]
 

@@ -7,7 +7,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import repeat
 from pathlib import Path
@@ -18,11 +18,13 @@ from colab_magics.core.bulk import uncollected
 from colab_magics.core.decision import Decision
 from colab_magics.core.disk import check_writable
 from colab_magics.core.journal import Journal, is_pending, places_for
+from colab_magics.core.part import clear_but_part
 from colab_magics.core.state import Manifest, Record
+from colab_magics.core.stopping import Stopped
 from colab_magics.core.streaming import Stream
 from colab_magics.core.transfer import Received
-from colab_magics.core.zipstream import UnstreamableError
-from colab_magics.errors import ArchiveError
+from colab_magics.core.zipparts import UnstreamableError
+from colab_magics.errors import ArchiveError, LinkError, TransferError
 
 __all__ = ["OneFile", "bring_in", "stage", "work_folder"]
 
@@ -54,7 +56,10 @@ class OneFile:
 
 @contextmanager
 def work_folder(root: Path, *, dry_run: bool) -> Iterator[Path]:
-    """Yield an empty folder on DEST's own disk (for a dry run a temporary one) and clear it afterwards.
+    """Yield a folder on DEST's own disk (for a dry run a temporary one) and clear it afterwards.
+
+    It is empty, but for the part of a content that an earlier run has; when this one is cut short, what came of a
+    content is left for the next.
 
     It lies in a DEST that exists, and beside one that does not, to become it in one rename. What was made on
     the way to it goes too, unless something else is in it by then.
@@ -64,16 +69,24 @@ def work_folder(root: Path, *, dry_run: bool) -> Iterator[Path]:
             yield Path(temporary)
         return
     work = state.work_folder(root) if root.is_dir() else state.sibling_folder(root)
-    made = [parent for parent in work.parents if not parent.exists()]
-    work.mkdir(parents=True)
+    made = [parent for parent in work.parents if not parent.exists() or parent.name == state.FOLDER]
+    work.mkdir(parents=True, exist_ok=True)
+    clear: Callable[[Path], object] = _clear
     try:
         yield work
+    except (TransferError, LinkError, KeyboardInterrupt, Stopped):
+        clear = clear_but_part
+        raise
     finally:
         if not is_pending(root):  # else a move failed, and the next run makes those that are left
-            shutil.rmtree(work, ignore_errors=True)
+            clear(work)
         for folder in made:
             with suppress(OSError):
                 folder.rmdir()
+
+
+def _clear(work: Path) -> None:
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def stage(archive: Archive, decision: Decision, work: Path, *, keep: bool) -> dict[str, Record]:

@@ -23,7 +23,7 @@ from colab_magics.core.disk import check_ratio
 from colab_magics.core.progress import Progress
 from colab_magics.core.reception import Reception, Wants
 from colab_magics.core.unpacker import BOMB
-from colab_magics.core.zipstream import Facts, UnstreamableError
+from colab_magics.core.zipparts import Facts, UnstreamableError
 from colab_magics.errors import ArchiveError
 
 __all__ = ["Stream"]

@@ -24,6 +24,7 @@ from colab_magics.core.destination import Dest, Place, becomes_file, done_alread
 from colab_magics.core.disk import check_room, disk_errors
 from colab_magics.core.links import Link
 from colab_magics.core.options import Options, Selection
+from colab_magics.core.part import PART
 from colab_magics.core.progress import SILENT, Progress
 from colab_magics.core.results import SyncResult
 from colab_magics.core.settings import Settings
@@ -31,7 +32,7 @@ from colab_magics.core.staging import OneFile, bring_in, stage, work_folder
 from colab_magics.core.state import Manifest, Record
 from colab_magics.core.streaming import Stream
 from colab_magics.core.transfer import Client, Received
-from colab_magics.core.zipstream import UnstreamableError
+from colab_magics.core.zipparts import UnstreamableError
 from colab_magics.errors import ArchiveError, LayoutError, LinkError, TokenError
 
 __all__ = ["is_complete", "sync"]
@@ -200,6 +201,8 @@ class _Run:
                 return done
             self._warn_of_drive(place)
             with work_folder(place.root, dry_run=self.options.dry_run) as work:
+                if self.options.force:
+                    (work / PART).unlink(missing_ok=True)
                 return self._work(place, work)
 
     def _work(self, place: Place, work: Path) -> SyncResult:
@@ -208,15 +211,15 @@ class _Run:
         if place.name is None and self.options.sha256 is None:
             choice = Choice(place.root, manifest, self.options)
             stream = Stream(work / "tree", choice, f"what {self.link.shown} sent", self.progress)
-            received = self.client.download(self.link, work / "download", etag=etag, stream=stream)
+            received = self.client.download(self.link, work / PART, etag=etag, stream=stream)
             if received and stream.is_done:
                 with suppress(UnstreamableError):
                     return self._apply(place, work, manifest, stream, received)
                 manifest = Manifest.load(place.root)
-                received = self.client.download(self.link, work / "download", etag=etag)
+                received = self.client.download(self.link, work / PART, etag=etag)
             shutil.rmtree(work / "tree", ignore_errors=True)
         else:
-            received = self.client.download(self.link, work / "download", etag=etag)
+            received = self.client.download(self.link, work / PART, etag=etag)
         if received is None:
             return self._still_there(place, manifest)
         in_folder = self.link.kind == "folder" and not received.answer.is_folder
@@ -224,12 +227,12 @@ class _Run:
             raise _OneFileError
         self._check_digest(received)
         if place.name is not None:
-            return self._apply(place, work, manifest, OneFile(place.name, work / "download", received), received)
-        if self.link.kind == "folder" and not self.options.unpack and not looks_like_zip(work / "download"):
+            return self._apply(place, work, manifest, OneFile(place.name, work / PART, received), received)
+        if self.link.kind == "folder" and not self.options.unpack and not looks_like_zip(work / PART):
             raise ArchiveError(
                 f"{self.link.shown} did not answer with a zip of its folder; open it in a browser and run it again"
             )
-        with open_archive(work / "download", shown=f"what {self.link.shown} sent") as archive:
+        with open_archive(work / PART, shown=f"what {self.link.shown} sent") as archive:
             return self._apply(place, work, manifest, archive, received)
 
     def _apply(self, place: Place, work: Path, manifest: Manifest, archive: Archive, received: Received) -> SyncResult:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import requests
 import urllib3
 
 from colab_magics import masking
-from colab_magics.core import links
+from colab_magics.core import links, stopping
 from colab_magics.core.answers import (
     LONGEST_WAIT,
     Answer,
@@ -31,12 +30,14 @@ from colab_magics.core.answers import (
     status_refusal,
 )
 from colab_magics.core.body import Body
+from colab_magics.core.connections import Adapter
+from colab_magics.core.disk import size_text
 from colab_magics.core.links import Link
 from colab_magics.core.part import Part
 from colab_magics.core.progress import SILENT, Progress
 from colab_magics.core.secrets import Secret
 from colab_magics.core.streaming import Stream
-from colab_magics.core.zipstream import UnstreamableError
+from colab_magics.core.zipparts import UnstreamableError
 from colab_magics.errors import LinkError, TransferError
 
 __all__ = ["Client", "Received"]
@@ -94,6 +95,8 @@ class Client:
         self._password = password
         self._progress = progress
         self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, Adapter())
         self._session.headers.update(_HEADERS)
         self._session.auth = _NoAuth()
 
@@ -153,7 +156,7 @@ class Client:
         OSError
             When they could not be written.
         """
-        part = Part(into)
+        part = Part(into, link.identity)
         if stream is not None:
             try:
                 return self._retrying(link, lambda link: self._download(link, part, etag, stream))
@@ -183,6 +186,8 @@ class Client:
                 return self._unpack(link, answer, body, stream)
             with part.continued(response.status_code, response.headers, answer) as file:
                 self._progress.begin(answer.name or link.name or "download", part.total)
+                if part.size and not part.transferred:
+                    self._progress.say(f"{link.shown}: going on after the {size_text(part.size)} of an earlier run")
                 try:
                     self._progress.advance(part.size)
                     for piece in body:
@@ -233,7 +238,7 @@ class Client:
                 address = next_hop(link, address, target)
                 for word in urlsplit(address).path.split("/") if link.is_dropbox else ():
                     if len(word) >= 24:  # the temporary address grants access as the link does
-                        masking.register(word)
+                        masking.register(word, temporary=True)
             elif response.status_code == _BEYOND and "Range" in headers:
                 response.close()
                 headers = {}
@@ -298,7 +303,7 @@ class Client:
                     )
                     raise error.final or TransferError(f"{link.shown} could not be fetched: {error}; {again}") from None
                 self._progress.say(f"{error}; trying again ({number} of {_TRIES - 1})")
-            time.sleep(pause)
+            stopping.sleep(pause)
         raise AssertionError  # the last round returns or raises
 
     @contextmanager

@@ -9,26 +9,14 @@ from __future__ import annotations
 
 import re
 import struct
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import repeat
 from operator import sub
-from typing import NamedTuple
 from zlib import crc32
 
-__all__ = [
-    "LOOK_BACK",
-    "Begin",
-    "End",
-    "Event",
-    "Facts",
-    "Piece",
-    "Rest",
-    "Run",
-    "Splitter",
-    "UnstreamableError",
-    "Whole",
-]
+from colab_magics.core.zipparts import Begin, End, Event, Facts, Piece, Rest, Run, UnstreamableError, Whole
+
+__all__ = ["LOOK_BACK", "Splitter"]
 
 #: Bytes of a window that may be left over at most, to be put before the next one.
 LOOK_BACK = 1 << 17 | 1 << 8
@@ -49,109 +37,6 @@ _USUAL_END = re.compile(rb"PK\x07\x08.{12}PK(?:\x03\x04|\x01\x02)", re.DOTALL)
 _ATTEMPTS = 8  # in one range: where such ends are imitated, looking for many at a time is in vain
 _UNICODE_PATH = 0x7075
 _MAX32 = 0xFFFFFFFF
-
-
-class UnstreamableError(Exception):
-    """A zip can only be read from its directory: with all of it at hand."""
-
-
-class Run(NamedTuple):
-    """Members in a row, all of each in the window, in columns; see `Whole`. None has an extra field."""
-
-    names: list[str]
-    methods: Sequence[int]
-    times: Sequence[int]
-    starts: list[int]
-    stops: list[int]
-    crcs: Sequence[int]
-    sizes: Sequence[int]
-
-
-class Whole(NamedTuple):
-    """A member, all of it in the window: its content is the range from `start` to `stop`."""
-
-    name: str
-    method: int
-    time: int  # date and time in DOS's packing, the date in the upper 16 bits
-    extra: bytes
-    start: int
-    stop: int
-    crc: int
-    size: int
-
-
-class Begin(NamedTuple):
-    """A member begins that is not whole in the window."""
-
-    name: str
-    method: int
-    time: int
-    extra: bytes
-
-
-class Piece(NamedTuple):
-    """A part of its packed content, as a range of the window."""
-
-    start: int
-    stop: int
-
-
-class End(NamedTuple):
-    """It ends: what its header or descriptor says of it."""
-
-    crc: int
-    size: int
-
-
-class Rest(NamedTuple):
-    """From there on the bytes are left over, to stand at the beginning of the next range."""
-
-    start: int
-
-
-Event = Run | Whole | Begin | Piece | End | Rest
-
-
-class Facts:
-    """What was found of the members, in columns.
-
-    Attributes
-    ----------
-    offsets : array of int
-        Of the headers, in bytes.
-    lengths, names : array of int
-        The lengths of the names in bytes, and their CRC-32.
-    times : array of int
-        Date and time in DOS's packing.
-    crcs, packed, sizes : array of int
-        The CRC-32 of the contents, and their packed and unpacked sizes in bytes.
-    is_plain : bool
-        Whether no member has an extra field.
-    """
-
-    def __init__(self) -> None:
-        self.offsets, self.packed, self.sizes = array("Q"), array("Q"), array("Q")
-        self.lengths, self.names, self.times, self.crcs = array("H"), array("I"), array("I"), array("I")
-        self.is_plain = True
-
-    def __len__(self) -> int:
-        return len(self.crcs)
-
-    def append(self, offset: int, length: int, name: int, time: int, crc: int, packed: int, size: int) -> None:
-        """Add one member."""
-        columns = (self.offsets, self.lengths, self.names, self.times, self.crcs, self.packed, self.sizes)
-        for column, value in zip(columns, (offset, length, name, time, crc, packed, size), strict=True):
-            column.append(value)
-
-    def of(self, number: int) -> tuple[int, int, int, int, int]:
-        """Return a member's header offset, name's CRC, content's CRC, packed and unpacked size."""
-        return (
-            self.offsets[number],
-            self.names[number],
-            self.crcs[number],
-            self.packed[number],
-            self.sizes[number],
-        )
 
 
 class Splitter:
