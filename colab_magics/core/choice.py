@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from colab_magics.core import state
-from colab_magics.core.decision import DiskTree
+from colab_magics.core.disktree import DiskTree
 from colab_magics.core.options import Options, Selection
 from colab_magics.core.state import Manifest
 

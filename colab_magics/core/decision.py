@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-import zlib
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
-from colab_magics.core.archive import PIECE, Member
+from colab_magics.core.archive import Member
 from colab_magics.core.bulk import uncollected
 from colab_magics.core.options import Selection
 from colab_magics.core.state import FOLDER, Manifest, Record
 
-__all__ = ["Decision", "DiskTree", "Tree", "decide"]
+__all__ = ["Decision", "Tree", "decide"]
 
 
 class Tree(Protocol):
@@ -33,6 +31,9 @@ class Tree(Protocol):
 
     def target(self, name: str) -> str:
         """Return where the symlink `name` points."""
+
+    def names(self, folder: str) -> set[str]:
+        """Return the names in a folder, as the disk has them."""
 
     def below(self, name: str) -> tuple[list[str], list[str]]:
         """Return all that is in the folder `name`: what is no folder, and the folders, each before its parent."""
@@ -241,12 +242,25 @@ class _Mind:
         else:
             self.made.seen[name] = (status.st_size, status.st_mtime_ns)
 
+    def _is_same(self, name: str, other: str) -> bool:
+        """Tell whether two names that differ in case only are one file, as on a disk that folds names."""
+        parent = ""
+        for part, twin in zip(name.split("/"), other.split("/"), strict=True):
+            if part != twin and not {part, twin} <= self.tree.names(parent):
+                return True
+            parent = f"{parent}/{part}" if parent else part
+        return False
+
     def remove_all_but(self, held: set[str], folders: set[str]) -> None:
+        folded = {name.casefold(): name for name in held}
         for name, record in self.manifest.files.items():
             if name in held or record.origin != "folder" or name in self._cleared or self.tree.obstacle(name):
                 continue
             status = self.tree.status(name)
             if status is None or not stat.S_ISREG(status.st_mode):
+                continue
+            other = folded.get(name.casefold())
+            if other and self._is_same(name, other):
                 continue
             self.made.removed.append(name)
             removal = self._removal(name)
@@ -269,68 +283,3 @@ def _ancestors(name: str, known: set[str]) -> set[str]:
     while (name := name.rpartition("/")[0]) and name not in known:
         found.add(name)
     return found
-
-
-class DiskTree:
-    """DEST on a disk.
-
-    Parameters
-    ----------
-    root : Path
-        DEST.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = os.fspath(root)
-        self._is_new = not os.path.lexists(root)
-        self._parents: dict[str, tuple[str, bool] | None] = {"": None}
-
-    def status(self, name: str) -> os.stat_result | None:
-        """Return what stands at `name` itself, or None."""
-        if self._is_new:
-            return None
-        try:
-            return os.lstat(f"{self._root}/{name}")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def crc(self, name: str) -> int:
-        """Return the CRC-32 of a file's content."""
-        crc = 0
-        with open(f"{self._root}/{name}", "rb") as file:
-            while piece := file.read(PIECE):
-                crc = zlib.crc32(piece, crc)
-        return crc
-
-    def obstacle(self, name: str) -> tuple[str, bool] | None:
-        """Return the first parent of `name` that is no folder, and whether it is a symlink."""
-        if self._is_new:
-            return None
-        parent = name.rpartition("/")[0]
-        if parent not in self._parents:
-            above = self.obstacle(parent)
-            if above is None:
-                status = self.status(parent)
-                if status is not None and not stat.S_ISDIR(status.st_mode):
-                    above = parent, stat.S_ISLNK(status.st_mode)
-            self._parents[parent] = above
-        return self._parents[parent]
-
-    def target(self, name: str) -> str:
-        """Return where the symlink `name` points."""
-        return os.readlink(f"{self._root}/{name}")
-
-    def below(self, name: str) -> tuple[list[str], list[str]]:
-        """Return all that is in the folder `name`: what is no folder, and the folders, each before its parent."""
-        files: list[str] = []
-        folders: list[str] = []
-        with os.scandir(f"{self._root}/{name}") as entries:
-            found = [(f"{name}/{entry.name}", entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for path, is_folder in found:
-            if is_folder:
-                inner = self.below(path)
-                files += inner[0]
-                folders += [*inner[1], path]
-            else:
-                files.append(path)
-        return files, folders

@@ -19,9 +19,10 @@ from colab_magics import masking
 from colab_magics.core import journal, layout, links, secrets, state
 from colab_magics.core.archive import Archive, looks_like_zip, open_archive
 from colab_magics.core.choice import Choice
-from colab_magics.core.decision import Decision, DiskTree, decide
+from colab_magics.core.decision import Decision, decide
 from colab_magics.core.destination import Dest, Place, becomes_file, done_already, done_before, place_of
 from colab_magics.core.disk import check_room, disk_errors
+from colab_magics.core.disktree import DiskTree
 from colab_magics.core.links import Link
 from colab_magics.core.options import Options, Selection
 from colab_magics.core.part import PART
