@@ -12,9 +12,9 @@ the manifest; A runs in an interpreter that is up already, as a notebook's is, t
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import random
-import resource
 import shutil
 import socketserver
 import statistics
@@ -167,6 +167,24 @@ class Bench:
                 shutil.rmtree(out)
         return {name: statistics.median(values) for name, values in times.items()}
 
+    def footprint(self) -> None:
+        """Print what a first sync of ours takes of the disk, beyond the files, and of memory."""
+        out = Path(tempfile.mkdtemp(prefix="footprint-", dir=self.work))
+        before = used(out)
+        process = subprocess.Popen([sys.executable, "-c", OURS, self.link, str(out / "data"), "{}"])
+        most, status, usage = before, 0, None
+        while not status:
+            most = max(most, used(out))
+            status, _, usage = os.wait4(process.pid, os.WNOHANG)
+            time.sleep(0.002)
+        process.returncode = 0
+        after = used(out)
+        shutil.rmtree(out)
+        print(
+            f"   disk: {(most - after) / 1e6:.0f} MB at most beyond the {(after - before) / 1e6:.0f} MB that stay; "
+            f"memory: {usage.ru_maxrss / 1e3 if usage else 0:.0f} MB in the largest process"
+        )
+
     def again(self, runs: int) -> None:
         """Time what there is to do when nothing has changed, against unzip's own way."""
         out = Path(tempfile.mkdtemp(prefix="again-", dir=self.work))
@@ -186,6 +204,12 @@ class Bench:
         done, skip, same, anew = map(statistics.median, (once, never, update, over))
         print(f"   nothing to do: --once {done:.3f} s, unzip -n {skip:.3f} s: {done / skip:.2f}")
         print(f"   nothing changed: update {same:.3f} s, unzip -o {anew:.3f} s: {same / anew:.2f}")
+
+
+def used(folder: Path) -> int:
+    """Return how many bytes are in use on a folder's disk."""
+    status = os.statvfs(folder)
+    return (status.f_blocks - status.f_bfree) * status.f_frsize
 
 
 def timed(what: Callable[[], object]) -> float:
@@ -217,6 +241,8 @@ def main() -> None:
     packages = [package for program, package in missing.items() if shutil.which(program) is None]
     if packages:
         run(["apt-get", "install", "-y", "-q", *packages])
+    # As `pip install` does; where an environment forbids it at run time, every start would compile anew.
+    compileall.compile_dir(ROOT / "colab_magics", quiet=2)
     work = args.work or Path(tempfile.mkdtemp(prefix="bench-"))
     zips = work / "zips"
     zips.mkdir(parents=True, exist_ok=True)
@@ -257,11 +283,10 @@ def main() -> None:
                     f"{ours / found['recipe']:14.2f}{ours / found['bsdtar']:13.2f}{ours / floor:12.2f}",
                     flush=True,
                 )
+                bench.footprint()
                 if args.again:
                     bench.in_process = False
                     bench.again(args.runs)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
-        print(f"largest process of all contenders: {peak:.0f} MB")
     finally:
         server.kill()
         server.wait()

@@ -76,6 +76,10 @@ class Tree:
     def target(self, name: str) -> str:
         return str(self.things[name].content)
 
+    def names(self, folder: str) -> set[str]:
+        depth = folder.count("/") + 1 if folder else 0
+        return {path.split("/")[depth] for path in self.things if path.startswith(f"{folder}/" if folder else "")}
+
     def below(self, name: str) -> tuple[list[str], list[str]]:
         inner = [other for other in self.things if other.startswith(f"{name}/")]
         files = [other for other in inner if self.things[other].content is not None]
@@ -285,3 +289,11 @@ def test_globs_are_those_of_gitignore(glob: str, taken: list[str], not_taken: li
 def test_no_glob_is_a_stack_trace(glob: str, name: str) -> None:
     """Any text is a pattern."""
     Selection(include=(glob,)).takes(name)
+
+
+def test_names_that_differ_in_case_are_two_files_where_the_disk_has_two() -> None:
+    """The one that the link no longer holds goes."""
+    tree = Tree({"d/A": Thing(b"1"), "d/a": Thing(b"2")})
+    manifest = Manifest({"d/A": record(b"1"), "d/a": record(b"2")})
+    made = decide([file("d/a", b"2")], tree, manifest, mirror=True)
+    assert made.removed == ["d/A"]

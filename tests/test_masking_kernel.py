@@ -50,7 +50,8 @@ def test_arming_twice_and_disarming_leave_no_trace(shared: Kernel) -> None:
 def state():
     shell = get_ipython()
     owners = shell.kernel.session, shell.history_manager, shell.logger
-    ours = [n for o in owners for n in vars(o) if n in ('send', 'serialize', 'send_raw', 'store_inputs', 'log_write')]
+    names = 'send', 'serialize', 'send_raw', 'store_inputs', 'get_range', 'log_write'
+    ours = [n for o in owners for n in vars(o) if n in names]
     events = {k: len(v) for k, v in shell.events.callbacks.items()}
     fds = [os.readlink(f'/proc/self/fd/{s._original_stdstream_copy}') for s in (sys.stdout, sys.stderr)]
     return json.dumps([ours, events, fds])
@@ -98,6 +99,20 @@ def test_a_secret_printed_slowly_never_adds_up(kernel: Kernel) -> None:
         "import time\nfor part in (S[:6], S[6:20], S[20:]): print(part, end='', flush=True); time.sleep(.25)\nprint()"
     )
     assert kernel.run(code).stream("stdout") == TOKEN[:6] + "***\n"
+
+
+def test_a_secret_cut_by_the_end_of_a_cell(kernel: Kernel) -> None:
+    """Half a secret at the end of one cell and the other half at the start of the next do not add up to it."""
+    kernel.run("P = ''.join(['correct', 'horse', 'battery']); masking.register(P)")
+    for secret in ("S", "P"):
+        for cut in (4, 8, 20):
+            said = [kernel.run(f"print({secret}[{part}], end='')").stream("stdout") for part in (f":{cut}", f"{cut}:")]
+            whole = TOKEN if secret == "S" else "correcthorsebattery"
+            assert said[0] in {"***", whole[:cut]}
+            assert said[1] in ({""} if said[0] == "***" else {"***"})
+            assert kernel.run("print('x')").stream("stdout") == "x\n"
+    assert kernel.run("print(S[:8], end='')").stream("stdout") == TOKEN[:8]
+    assert kernel.run("print('other', S[8:14])").stream("stdout") == f"other {TOKEN[8:14]}\n"
 
 
 def test_asking_for_input(kernel: Kernel) -> None:
@@ -186,6 +201,24 @@ def test_history_holds_the_mask(kernel: Kernel) -> None:
     assert "True" in said.stream("stdout")
 
 
+def test_a_notebook_is_exported_masked(kernel: Kernel) -> None:
+    """What %notebook writes (from IPython 9 on with outputs) holds no secret, printed in pieces or raised either."""
+    pytest.importorskip("nbformat")
+    kernel.run("print(S[:20], end=''); print(S[20:]); display({'a': S})")
+    kernel.run("raise ValueError(S)")
+    kernel.run("S")
+    kernel.run("pass")
+    file = kernel.folder / "exported.ipynb"
+    said = kernel.run("%notebook exported.ipynb")
+    assert not said.of("error"), said.text
+    assert TOKEN not in file.read_text()
+    assert TOKEN[20:] not in file.read_text()
+    kernel.run("masking.disarm(get_ipython())")
+    kernel.run("%notebook exported.ipynb")
+    if int(kernel.run("import IPython; print(IPython.version_info[0])").stream("stdout")) >= 9:
+        assert "***" in file.read_text()
+
+
 def test_a_typed_token_is_masked_with_one_warning(kernel: Kernel) -> None:
     """A token-shaped literal in a cell is masked at once, and one warning says to revoke it, without naming it."""
     said = kernel.run(f"t = '{OTHER}'\nprint(t)")
@@ -249,3 +282,25 @@ def test_a_child_outlives_the_mask(kernel: Kernel) -> None:
         gate.write("late words")
     kernel.run("print(p.wait())", until=lambda _: b"late words" in kernel.log.read_bytes())
     assert b"late words" in kernel.log.read_bytes()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+def test_an_idle_mask_does_nothing(kernel: Kernel) -> None:
+    """Once nothing is held back no timer is left, and the two threads before the server's log do not even wake up."""
+    kernel.run("print('x ghp_', end='', flush=True)", until=lambda said: "ghp_" in said.stream("stdout"))
+    code = """
+from colab_magics.masking import arming
+armed = vars(get_ipython())[arming._ATTRIBUTE]
+ours = sorted(t.name for t in threading.enumerate() if 'colab' in t.name or isinstance(t, threading.Timer))
+def held(): return any(tail.timed or tail.mask.holding for tail in armed._face._tails.values())
+def switches():
+    ids = [t.native_id for t in threading.enumerate() if t.name == 'colab_magics-echo']
+    status = [pathlib.Path(f'/proc/self/task/{n}/status').read_text() for n in ids]
+    return [line for text in status for line in text.splitlines() if 'ctxt' in line]
+print(json.dumps(ours))
+"""
+    assert json.loads(kernel.run(code).stream("stdout")) == ["colab_magics-echo"] * 2
+    # The last timer may still have to strike; then there is no other.
+    assert any(kernel.run("print(held())").stream("stdout") == "False\n" for _ in range(100))
+    work = "before = switches()\nfor _ in range(10_000): _ = sum(range(1000))\nprint(before == switches(), held())"
+    assert kernel.run(work).stream("stdout") == "True False\n"

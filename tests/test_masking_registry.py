@@ -128,6 +128,50 @@ def test_registration() -> None:
         assert masking.redact(TOKEN) == "***"
 
 
+def test_temporary_secrets_are_forgotten_and_others_are_not() -> None:
+    """After a thousand download addresses a user's secret is still masked, and there is no more to compare with."""
+    words = [f"{n:05d}-temporary-{n * 7919:09d}-address" for n in range(1000)]
+    with known(TOKEN):
+        for word in words[: registry.TEMPORARY]:
+            masking.register(word, temporary=True)
+        matcher = registry.matcher()
+        assert matcher is not None
+        size = len(matcher._index), sum(map(len, matcher._index.values()))
+        masking.register(words[3], temporary=True)
+        assert registry.matcher() is matcher
+        for word in words:
+            masking.register(word, temporary=True)
+        assert masking.redact(f"{TOKEN} {words[-1]} {words[-registry.TEMPORARY]}") == "*** *** ***"
+        assert masking.redact(words[-registry.TEMPORARY - 1]) == words[-registry.TEMPORARY - 1]
+        matcher = registry.matcher()
+        assert matcher is not None
+        assert len(matcher._index) <= size[0] * 1.2
+        assert sum(map(len, matcher._index.values())) == size[1]
+
+
+def test_a_temporary_secret_that_is_read_stays() -> None:
+    """What was first seen as a download address and then read as a secret is never forgotten."""
+    with known():
+        masking.register(TOKEN, temporary=True)
+        masking.register(TOKEN)
+        masking.register(TOKEN, temporary=True)
+        for n in range(registry.TEMPORARY + 1):
+            masking.register(f"{n:05d}-temporary-address-{n}", temporary=True)
+        assert masking.redact(TOKEN) == "***"
+
+
+def test_a_temporary_secret_that_comes_again_counts_from_then() -> None:
+    """Those that were not seen for longest are forgotten first."""
+    with known():
+        masking.register(TOKEN, temporary=True)
+        for n in range(registry.TEMPORARY - 1):
+            masking.register(f"{n:05d}-temporary-address-{n}", temporary=True)
+        masking.register(TOKEN, temporary=True)
+        masking.register("another-temporary-address", temporary=True)
+        assert masking.redact(TOKEN) == "***"
+        assert masking.redact("00000-temporary-address-0") == "00000-temporary-address-0"
+
+
 def test_threads_register_and_mask_at_once() -> None:
     """What one thread registers is masked in every thread from then on."""
     names = [f"secret-number-{n:03d}-{n * 7919:07d}" for n in range(40)]

@@ -90,6 +90,8 @@ def test_a_prompt_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
             sys.stdout.write("ghp_")
             assert out.written.wait(20)
             assert out.getvalue() == "ghp_"
+            for timer in [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]:
+                timer.join()  # it ends by itself: none goes on ticking
             sys.stdout.write("x ghp_a")
             sys.stdout.flush()
             assert out.getvalue() == "ghp_x ghp_a"

@@ -48,12 +48,13 @@ _WHITESPACE = b" \t\n\r\v\f"
 # Separators that are more than white space, each with the byte it starts with: terminal escapes (CSI, OSC), and
 # those and line breaks in the escaped spelling that repr and JSON give them. Each alternative may also be cut
 # off by the end, since a stream is cut anywhere. The patterns start with a literal, which is searched for fast,
-# and consume every run of backslashes whole, so that none is looked at twice.
+# and consume every run of backslashes whole, so that none is looked at twice. Each is one group, so that a text
+# can be split by them without losing where they stood.
 ESCAPES = (
-    (b"\x1b", re.compile(rb"\x1b(?:\[[0-?]*[ -/]*(?:[@-~]|\Z)|\][^\x07\x1b]*(?:\x07|\x1b\\|\Z)|\Z)")),
+    (b"\x1b", re.compile(rb"(\x1b(?:\[[0-?]*[ -/]*(?:[@-~]|\Z)|\][^\x07\x1b]*(?:\x07|\x1b\\|\Z)|\Z))")),
     (
         b"\\",
-        re.compile(rb"\\+(?:[nrtvf]|(?:x1b|u001b)(?:\[[0-9;]*(?:[A-Za-z]|\Z))?|(?:x1?|u(?:0(?:0(?:1)?)?)?)?\Z)?"),
+        re.compile(rb"(\\+(?:[nrtvf]|(?:x1b|u001b)(?:\[[0-9;]*(?:[A-Za-z]|\Z))?|(?:x1?|u(?:0(?:0(?:1)?)?)?)?\Z)?)"),
     ),
 )
 _TOKEN_LIKE = re.compile(r"[A-Za-z0-9_.+=~-]{32,}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 from colab_magics.masking import registry
+from colab_magics.masking.stream import StreamMask
 from colab_magics.masking.tree import redact_tree
 
 __all__ = ["HistoryMask"]
@@ -25,19 +27,17 @@ class HistoryMask:
         self._history = shell.history_manager
         self._patched: list[tuple[Any, str, Any, Any]] = []
         self._originals: dict[str, Any] = {}
-        self._seen = 0
 
     def install(self) -> None:
         """Take over what stores text."""
         if self._history is not None:
             self._patch(self._history, "store_inputs", self._store_inputs)
             self._patch(self._history, "store_output", self._store_output)
+            self._patch(self._history, "get_range", self._get_range)
         self._patch(self._shell.logger, "log_write", self._log_write)
-        self._shell.events.register("post_run_cell", self._after_cell)
 
     def remove(self) -> None:
         """Give everything back."""
-        self._shell.events.unregister("post_run_cell", self._after_cell)
         for owner, name, ours, previous in self._patched:
             if vars(owner).get(name) == ours:
                 if previous is None:
@@ -63,22 +63,27 @@ class HistoryMask:
     def _log_write(self, data: str, kind: str = "input") -> Any:
         return self._originals["log_write"](registry.redact(data), kind)
 
-    def _after_cell(self, _result: object = None) -> None:
-        # From IPython 9 on, outputs are kept for %notebook as well.
-        if registry.matcher() is None:
-            return
-        outputs = getattr(self._history, "outputs", None) or {}
-        for number in [number for number in outputs if number >= self._seen]:
-            for output in outputs[number]:
+    def _get_range(self, *args: Any, **options: Any) -> Any:
+        # From IPython 9 on, outputs are kept too, for %notebook, which asks for the inputs first. To mask them when
+        # they are made would be to search everything that is printed a second time.
+        if registry.matcher() is not None:
+            self._mask_outputs()
+        return self._originals["get_range"](*args, **options)
+
+    def _mask_outputs(self) -> None:
+        # A stream goes on from cell to cell, as in what the kernel sends.
+        streams: dict[str, StreamMask] = defaultdict(StreamMask)
+        for _, outputs in sorted((getattr(self._history, "outputs", None) or {}).items()):
+            for output in outputs:
                 # What was printed piece by piece is kept so, and exported in one piece.
-                output.bundle = redact_tree(
-                    {kind: ["".join(data)] if _is_pieces(data) else data for kind, data in output.bundle.items()}
-                )
+                for kind, data in output.bundle.items():
+                    if _is_pieces(data):
+                        stream = streams[output.output_type]
+                        output.bundle[kind] = [stream.feed("".join(data)) + stream.settle()]
+                output.bundle = redact_tree(output.bundle)
         errors = getattr(self._history, "exceptions", None) or {}
-        for number in [number for number in errors if number >= self._seen]:
+        for number in list(errors):
             errors[number] = redact_tree(errors[number])
-        # Threads go on printing into the cell that started them; two cells back is enough in practice.
-        self._seen = max(self._seen, self._shell.execution_count - 2)
 
 
 def _is_pieces(data: object) -> bool:

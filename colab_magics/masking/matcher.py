@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import re
 import sys
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import compress, pairwise
+from itertools import accumulate, compress, pairwise
 from typing import NamedTuple, TypeAlias
 
 from colab_magics.masking import forms as spelling
@@ -28,7 +28,7 @@ HEAD = 8  # bytes after a known prefix that make a cut-off token worth masking
 GAP = 64  # bytes of separators between two characters of a form; bounds what a stream must hold back
 
 _GRAM = 4
-_BLOCK = 1 << 16
+_BLOCK = 1 << 12
 _END = 256
 _VISIBLE = bytes(0 if byte in b" \t\n\r\v\f" else 1 for byte in range(256))
 
@@ -47,10 +47,8 @@ class _Squeezed:
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
         pieces = [spelling.squeeze(raw[at : at + _BLOCK]) for at in range(0, len(raw), _BLOCK)]
-        self.data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._starts = [0]
-        for piece in pieces:
-            self._starts.append(self._starts[-1] + len(piece))
+        self.data: bytes = b"".join(pieces)
+        self._starts = [0, *accumulate(map(len, pieces))]
         self._maps: dict[int, list[int]] = {}
         self._end: list[int] | None = None
 
@@ -75,17 +73,23 @@ class _Unescaped:
 
     def __init__(self, base: _View, pattern: re.Pattern[bytes]) -> None:
         self._base = base
-        self._pattern = pattern
-        self.data: bytes = pattern.sub(b"", base.data)
-        self._cuts: list[int] = []
-        self._removed: list[int] = [0]
+        self._parts = [*pattern.split(base.data), b""]  # text, escape sequence, text, ..., text, nothing
+        self.data: bytes = b"".join(self._parts[::2])
+        # The way back, from the end on, as far as it was needed: how far from the end of this view each text
+        # begins, and where in the base.
+        self._next = len(self._parts) - 2
+        self._behind = [0]
+        self._places = [len(base.data)]
 
     def at(self, index: int) -> int:
-        if not self._cuts:
-            for match in self._pattern.finditer(self._base.data):
-                self._cuts.append(match.start() - self._removed[-1])
-                self._removed.append(self._removed[-1] + match.end() - match.start())
-        return self._base.at(index + self._removed[bisect_right(self._cuts, index)])
+        behind = len(self.data) - index
+        while self._behind[-1] < behind:
+            text, escape = self._parts[self._next : self._next + 2]
+            self._behind.append(self._behind[-1] + len(text))
+            self._places.append(self._places[-1] - len(escape) - len(text))
+            self._next -= 2
+        part = bisect_left(self._behind, behind)
+        return self._base.at(self._places[part] + self._behind[part] - behind)
 
 
 _View: TypeAlias = "_Squeezed | _Unescaped"

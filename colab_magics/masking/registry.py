@@ -11,19 +11,25 @@ from colab_magics.masking.matcher import Matcher
 __all__ = ["MASK", "matcher", "redact", "redact_bytes", "register", "withheld"]
 
 MASK = "***"
+TEMPORARY = 64  # temporary secrets that are remembered; a sync has a few
 
 _lock = threading.Lock()
 _secrets: frozenset[str] = frozenset()
+_temporary: tuple[str, ...] = ()  # oldest first; none of them is in _secrets
 _matcher: Matcher | None = None  # made anew, when next needed, after a registration
 
 
-def register(value: str) -> None:
+def register(value: str, *, temporary: bool = False) -> None:
     """Mask `value` from now on, wherever this process shows it.
 
     Parameters
     ----------
     value : str
         The secret. Registering it again changes nothing.
+    temporary : bool
+        Whether it soon stops being worth anything: a download address. Of these only the newest `TEMPORARY` are
+        remembered, so that a long session, with many downloads, is not made slower by each. All others are
+        remembered for ever.
 
     Raises
     ------
@@ -31,7 +37,7 @@ def register(value: str) -> None:
         If it has fewer than 8 characters (white space not counted): masking so short a text would
         destroy ordinary output. The message does not contain it.
     """
-    global _secrets, _matcher
+    global _secrets, _temporary, _matcher
     if len("".join(value.split())) < forms.MIN_LENGTH:
         raise ValueError(
             f"a secret shorter than {forms.MIN_LENGTH} characters cannot be masked: "
@@ -40,19 +46,26 @@ def register(value: str) -> None:
     if value in _secrets:
         return
     with _lock:
-        _secrets |= {value}
-        _matcher = None
+        if value not in _temporary:
+            _matcher = None
+        others = tuple(other for other in _temporary if other != value)
+        if temporary:
+            _temporary = (*others, value)[-TEMPORARY:]
+        else:
+            # In this order: whoever asks for a matcher without the lock must find it in one of them.
+            _secrets |= {value}
+            _temporary = others
 
 
 def matcher() -> Matcher | None:
     """Return the matcher for all secrets known now, or None when there are none."""
     global _matcher
     current = _matcher
-    if current is None and _secrets:
+    if current is None and (_secrets or _temporary):
         with _lock:
             current = _matcher
             if current is None:
-                current = _matcher = Matcher(_secrets)
+                current = _matcher = Matcher(_secrets.union(_temporary))
     return current
 
 

@@ -8,6 +8,7 @@ handlers). So the methods of this instance are what is replaced.
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Callable
@@ -55,6 +56,7 @@ class SessionMask:
         self._on_input = on_input
         self._lock = threading.RLock()
         self._tails: dict[tuple[str, str], _Tail] = {}
+        self._latest: dict[str, tuple[str, str]] = {}  # of each stream, which cell wrote last
         self._home = self._pid = os.getpid()
         self._passed: Any = None  # content that has been masked already
         self._active = False
@@ -176,7 +178,8 @@ class SessionMask:
         key = _parent(message), name
         with self._lock:
             self._release(key[0], but=key)
-            tail = self._tails.pop(key, None) or _Tail()
+            tail = self._tails.pop(key, None) or self._begin(name)
+            self._latest[name] = key
             tail.where, tail.message, tail.ident = where, message, ident
             shown = tail.mask.feed(text)
             if tail.mask.holding and not self._set_timer(key, tail):
@@ -190,6 +193,14 @@ class SessionMask:
             if shown:
                 self._send_text(where, message, ident, name, shown)
         return message
+
+    def _begin(self, name: str) -> _Tail:
+        """Return a stream for another cell: it goes on where the last one ended, as it does before a reader's eyes."""
+        tail, last = _Tail(), self._latest.get(name)
+        if last in self._tails:
+            self._settle(last)
+            tail.mask = copy.copy(self._tails[last].mask)
+        return tail
 
     def _send_text(self, where: Any, message: Message, ident: Any, name: str, text: str) -> None:
         with self._lock:
