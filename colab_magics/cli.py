@@ -15,7 +15,7 @@ from pathlib import Path
 
 from colab_magics import __version__, core, masking
 from colab_magics.core.settings import Settings
-from colab_magics.core.verbs import Arguments, parser, suggestion
+from colab_magics.core.verbs import Arguments, count, parser, suggestion
 from colab_magics.display import Lines, described
 from colab_magics.errors import ColabMagicsError, PlanError
 
@@ -107,7 +107,7 @@ def _verb(command: str, words: list[str]) -> int:
 def _run(words: list[str]) -> int:
     made = Arguments(prog="colab-magics run", description="Run a bootstrap block from a file.", add_help=False)
     made.add_argument("file", metavar="FILE", help="the block; - for standard input")
-    made.add_argument("--jobs", metavar="N", type=int, help="how many steps may run side by side")
+    made.add_argument("--jobs", metavar="N", type=count, help="how many steps may run side by side")
     made.add_argument("--lock", metavar="FILE", help="write what was used to FILE: contents, commits, versions")
     made.add_argument("--frozen", metavar="FILE", help="use exactly what such a FILE says, or fail")
     made.add_argument("-n", "--dry-run", action="store_true", help="say which steps would run")

@@ -1,7 +1,14 @@
-"""Tab completion of the magics' options, in a magic's line and in a block, and of ``--on``'s environments."""
+"""Tab completion: of the magics' options, and of all that a line of a block can hold.
+
+A block is no Python, so that in it nothing but ours is offered: verbs, options, environments, variables, paths.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from colab_magics.core.environment import ENVIRONMENTS
@@ -10,8 +17,12 @@ from colab_magics.core.verbs import VERBS, parser
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["install", "remove"]
+__all__ = ["candidates", "in_block", "install", "remove"]
 
+_BLOCK = re.compile(r"\s*%%bootstrap\b[^\n]*\n")
+_WORD = re.compile(r"(?:\\.|[^\s\\])*\\?$")  # up to the cursor; a space in it stands behind a backslash
+_VARIABLE = re.compile(r"\$\{?(\w*)$")
+_SPECIAL = re.compile(r"([\s\\'\"$#|&;<>()`*?\[])")
 _MAGICS = ("dropbox_sync", "private_pip", "mount_drive", "symlink")
 
 
@@ -42,15 +53,100 @@ def candidates(line: str, word: str) -> list[str]:
     return sorted(option for option in options if option.startswith(word) and option.startswith("--"))
 
 
-def install(shell: InteractiveShell) -> None:
-    """Complete our verbs in `shell`, as magics and as lines of a block."""
+def in_block(text: str, names: Iterable[str] = (), drive: Path | None = None) -> tuple[int, list[str]] | None:
+    """Return what the last word of a block can become.
+
+    Parameters
+    ----------
+    text : str
+        A cell up to the cursor.
+    names : iterable of str, optional
+        The variables that ``$NAME`` can stand for.
+    drive : Path, optional
+        The root of the drive, where there is one.
+
+    Returns
+    -------
+    (int, list of str) or None
+        Where what is replaced begins, and what can replace it; None when the cursor is in no block's line.
+    """
+    head = _BLOCK.match(text)
+    if not head:
+        return None
+    line = re.sub(r"\\\n", "  ", text[head.end() :]).rpartition("\n")[2].lstrip()
+    match = _WORD.search(line)
+    word = match[0] if match else ""
+    before = line[: len(line) - len(word)].split()
+    if before and before[0].startswith("#"):
+        return len(text), []
+    start = len(text) - len(word)
+    if variable := _VARIABLE.search(word):
+        return len(text) - len(variable[1]), sorted(name for name in names if name.startswith(variable[1]))
+    if not before:
+        sign = word[:1] if word[:1] in {"%", "!"} else ""
+        return start, [f"{sign}{verb}" for verb in VERBS if verb.startswith(word[len(sign) :])]
+    if len(before) == 1 and before[0].lstrip("%!") == "pip" and "install".startswith(word):
+        return start, ["install"]
+    if before[-1] == "--on" or word.startswith("-"):
+        return start, candidates(line.lstrip("%!"), word)
+    return start, list(_paths(word, drive))
+
+
+def _paths(word: str, drive: Path | None) -> Iterator[str]:
+    """Yield the paths that begin with `word`, folders with a slash behind them."""
+    typed = re.sub(r"\\(.)", r"\1", word)
+    head, slash, start = typed.rpartition("/")
+    head += slash
+    if typed.startswith("drive:"):
+        if drive is None:
+            return
+        if not slash:
+            head, start = "drive:", typed[6:]
+        folder = drive / head[6:]
+    else:
+        folder = Path(os.path.expanduser(head) or ".")
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.name.startswith(start) and (start.startswith(".") or not entry.name.startswith(".")):
+            yield head.replace(" ", "\\ ") + _SPECIAL.sub(r"\\\1", entry.name) + ("/" if entry.is_dir() else "")
+
+
+def install(shell: InteractiveShell, drive: Callable[[], Path | None] = lambda: None) -> None:
+    """Complete our verbs in `shell`, as magics and as lines of a block; `drive` returns the drive's root, if any."""
     for name in _keys():
         set_hook: Any = shell.set_hook  # IPython ships no type for it
         set_hook("complete_command", _complete, str_key=name)
+    completer: Any = shell.Completer
+    theirs = completer.completions
+
+    # The hooks are shown one line and not the cell that it stands in, and only this method is common to all IPythons.
+    def completions(text: str, offset: int) -> Iterator[Any]:
+        before = text[:offset]
+        # Names that begin with _ are IPython's own.
+        variables = (name for name, value in list(shell.user_ns.items()) if _is_text(value) and name[0] != "_")
+        found = in_block(before, variables, drive()) if _BLOCK.match(before) else None
+        return theirs(text, offset) if found is None else iter(_as_completions(*found, offset))
+
+    completer.completions = completions
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, (str, int, float, os.PathLike))
+
+
+def _as_completions(start: int, texts: list[str], end: int) -> list[Any]:
+    from IPython.core.completer import Completion, provisionalcompleter  # here: see below
+
+    with provisionalcompleter():
+        return [Completion(start, end, text, type="path" if "/" in text else "keyword") for text in texts]
 
 
 def remove(shell: InteractiveShell) -> None:
     """Take back what `install` did."""
+    vars(shell.Completer).pop("completions", None)
     for name in _keys():
         completers: Any = shell.Completer
         dispatcher = completers.custom_completers.strs.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
 import os
 import re
@@ -25,6 +26,7 @@ from colab_magics.errors import PlanError
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -34,15 +36,18 @@ __all__ = ["ColabMagics", "load", "unload"]
 
 _loaded: ColabMagics | None = None
 _LEFT_OVER = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
-_HELP = {
-    verb: parser(verb, f"%{verb}").format_help() for verb in ("dropbox_sync", "private_pip", "mount_drive", "symlink")
-}
-_HELP["bootstrap"] = parser("bootstrap", "%%bootstrap").format_help()
+
+
+@functools.cache
+def _help(verb: str) -> str:
+    percent = "%%" if verb == "bootstrap" else "%"
+    return parser(verb, f"{percent}{verb}").format_help()
 
 
 def _documented(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a magic the help of its verb as its docstring, which is what ``magic?`` shows."""
-    method.__doc__ = _HELP[method.__name__]
+    """Let ``magic?`` show the help of a verb, which is written when it is asked for: loading must not wait for it."""
+    verb = method.__name__
+    method.getdoc = lambda: _help(verb)  # type: ignore[attr-defined]  # what IPython and Colab ask before __doc__
     return method
 
 
@@ -63,7 +68,7 @@ class ColabMagics(Magics):
 
     @line_magic
     @_documented
-    def dropbox_sync(self, line: str) -> Any:  # noqa: D102 - its docstring is the help page, put in above
+    def dropbox_sync(self, line: str) -> Any:  # noqa: D102 - its page is the verb's help, put in above
         return self._perform("dropbox_sync", line)
 
     @line_magic
@@ -115,6 +120,12 @@ class ColabMagics(Magics):
         given = {name: getattr(self, name) for name in Settings.__dataclass_fields__ if name != "ask"}
         return Settings.load(ask=self._asker(), **given)
 
+    def drive(self) -> Path | None:
+        """Return the root of the drive, where there is one."""
+        from colab_magics.core.layout import find_drive  # here: loading the extension must not wait for it
+
+        return find_drive(self.settings())
+
     def _report(self, lines: Lines, *, quiet: bool) -> Report:
         from colab_magics.core.runner import Report  # here: loading the extension must not wait for it
         from colab_magics.report import LinesReport, TableReport
@@ -149,7 +160,7 @@ class ColabMagics(Magics):
         try:
             words = [self._filled(word) for word in shlex.split(line)]
             if {"-h", "--help"} & set(words):
-                sys.stdout.write(_HELP[verb])
+                sys.stdout.write(_help(verb))
                 return None
             return parser(verb, f"%{verb}").read(words)
         except (PlanError, ValueError) as error:
@@ -191,12 +202,25 @@ class ColabMagics(Magics):
             lines.say(text)
         events, formatter = self._running.events, self._running.display_formatter.ipython_display_formatter
         formatter.singleton_printers[id(result)] = _nothing
+        hook: Any = sys.displayhook
+
+        def show(value: Any) -> None:
+            """Do with a value what IPython does; for ours without the prompt, behind which nothing would stand."""
+            if value is result and hook is self._running.displayhook:
+                hook.update_user_ns(value)
+                hook.fill_exec_result(value)
+            else:
+                hook(value)
 
         def forget(*_: object) -> None:
             formatter.singleton_printers.pop(id(result), None)
+            if sys.displayhook is show:
+                sys.displayhook = hook
             with contextlib.suppress(ValueError):
                 events.unregister("post_run_cell", forget)
 
+        if not hasattr(self.shell, "kernel"):
+            sys.displayhook = show
         events.register("post_run_cell", forget)
         return result
 
@@ -220,7 +244,7 @@ def load(shell: InteractiveShell) -> None:
     global _loaded
     _loaded = magics = ColabMagics(shell=shell)
     shell.register_magics(magics)
-    completion.install(shell)
+    completion.install(shell, magics.drive)
     if magics.settings().mask:
         masking.arm(shell)
 

@@ -57,6 +57,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once, and the mask knows only the secrets of this test, so that it is quick."""
     monkeypatch.setattr(transfer, "_BACKOFF", 0.0)
     monkeypatch.setattr(registry, "_secrets", frozenset())
+    monkeypatch.setattr(registry, "_temporary", ())
     monkeypatch.setattr(registry, "_matcher", None)
 
 
@@ -106,3 +107,12 @@ class Venv:
 def venv(tmp_path: Path) -> Venv:
     """A fresh virtual environment to install into."""
     return Venv(tmp_path / "venv")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of distributions that comes first on the path."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    return folder

@@ -70,6 +70,7 @@ def test_sync_writes_the_folder_and_one_line(box: sandbox.Sandbox) -> None:
         (["sync", "x", "--bogus"], 2, "unknown option '--bogus'"),
         (["sync", "no-link"], 1, "is not a link"),
         (["run", "missing.txt"], 2, "cannot be read: No such file"),
+        (["run", "good.txt", "--jobs", "0"], 2, "argument --jobs: '0' is no number from 1 on"),
         (["run", "wrong.txt"], 2, "line 1: unknown step 'nope'"),
         (["run", "failing.txt"], 1, "line 1: run: "),
         (["symlink", "nowhere", "link"], 1, "does not exist"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from IPython.core.completer import provisionalcompleter
+from kernels import running
 from shells import real_shell
 
-from colab_magics.completion import candidates
+from colab_magics.completion import candidates, in_block
 
 
 @pytest.mark.parametrize(
@@ -43,3 +46,62 @@ def test_ipython_offers_them_in_a_magic_and_in_a_block() -> None:
         assert "--mirror" in offered(block)
         shell.run_line_magic("unload_ext", "colab_magics")
         assert "--mirror" not in offered(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "word", "expected"),
+    [
+        ("dro", "dro", ["dropbox_sync"]),
+        ("  %dro", "%dro", ["%dropbox_sync"]),
+        ("p", "p", ["pip", "private_pip"]),
+        ("pip ", "", ["install"]),
+        ("symlink da", "da", ["data/"]),
+        ("symlink data/", "data/", ["data/in\\ put.csv", "data/sub/"]),
+        ("symlink data/in\\ p", "data/in\\ p", ["data/in\\ put.csv"]),
+        ("symlink drive:", "drive:", ["drive:exp/"]),
+        ("symlink drive:exp/", "drive:exp/", ["drive:exp/a"]),
+        ("symlink data \\\n   da", "da", ["data/"]),
+        ("symlink .h", ".h", [".hidden"]),
+        ("pip install -r $PRO", "PRO", ["PROJECT"]),
+        ("pip install -r ${PRO", "PRO", ["PROJECT"]),
+        ("dropbox_sync x --mir", "--mir", ["--mirror"]),
+        ("run --on ka", "ka", ["kaggle"]),
+        ("# dro", "", []),
+        ("symlink nowhere/", "nowhere/", []),
+    ],
+)
+def test_a_line_of_a_block(line: str, word: str, expected: list[str]) -> None:
+    """Verbs first, then options, environments, variables and paths; and where the text that they replace begins."""
+    for folder in ("data/sub", "root/exp"):
+        Path(folder).mkdir(parents=True)
+    for name in ("data/in put.csv", "root/exp/a", ".hidden"):
+        Path(name).touch()
+    text = f"%%bootstrap --jobs 2\nrun true\n{line}"
+    assert in_block(text, ["PROJECT", "OTHER"], Path("root")) == (len(text) - len(word), expected)
+
+
+def test_outside_a_block_nothing_is_ours() -> None:
+    """Neither on the magic's own line nor in another cell."""
+    assert in_block("%%bootstrap --jo") is None
+    assert in_block("import os\ndro") is None
+    assert in_block("%%bootstrapped\ndro") is None
+
+
+def test_a_kernel_offers_verbs_and_paths_in_a_block(tmp_path: Path) -> None:
+    """What JupyterLab asks for with Tab; elsewhere, and once the extension is unloaded, Python's names are back."""
+    with running(tmp_path / "kernel") as kernel:
+        (kernel.folder / "data").mkdir()
+
+        def offered(text: str) -> list[str]:
+            [reply] = kernel.ask("complete", text, len(text)).of("complete_reply")
+            assert text[: reply["cursor_start"]] + text[reply["cursor_start"] :] == text
+            return [text[: reply["cursor_start"]] + match for match in reply["matches"]]
+
+        kernel.run("%load_ext colab_magics\nsymptoms = 'x'")
+        assert offered("%%bootstrap\nsym") == ["%%bootstrap\nsymlink"]
+        assert offered("%%bootstrap\nsymlink da") == ["%%bootstrap\nsymlink data/"]
+        assert offered("%%bootstrap\nsymlink $sym") == ["%%bootstrap\nsymlink $symptoms"]
+        assert offered("%%bootstrap\nsymlink a b --f") == ["%%bootstrap\nsymlink a b --force"]
+        assert "symptoms" in offered("sym")
+        kernel.run("%unload_ext colab_magics")
+        assert "%%bootstrap\nsymlink" not in offered("%%bootstrap\nsym")

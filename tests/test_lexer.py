@@ -76,6 +76,7 @@ def test_words(text: str, expected: list[str]) -> None:
         ('a "${NO}"', 1, 4, "unknown variable $NO"),
         ("a ${}", 1, 3, "is no variable"),
         ("a ${x-y}", 1, 3, "is no variable"),
+        ("a\nb \\\n  c \\\n $NO", 4, 2, "unknown variable $NO"),
     ],
 )
 def test_a_problem_has_its_place(text: str, line: int, column: int, message: str) -> None:
@@ -98,6 +99,20 @@ def test_every_problem_is_found() -> None:
     good = list(read_lines("a 'b\nc $X\nd", {}.get, problems))
     assert [problem.line for problem in problems] == [1, 2]
     assert [line.number for line in good] == [3]
+
+
+def test_every_problem_of_a_line_is_found() -> None:
+    """Two unknown names and a quote that is open are three things to mend."""
+    problems: list[Problem] = []
+    assert not list(read_lines('a $X "$Y" \'b', {}.get, problems))
+    assert [problem.column for problem in problems] == [3, 7, 11]
+
+
+def test_a_variable_that_is_near_is_suggested() -> None:
+    """As an unknown step or option is."""
+    problems: list[Problem] = []
+    assert not list(read_lines("a $PROJCT_LINK", {}.get, problems, ["PROJECT_LINK", "OTHER"]))
+    assert "unknown variable $PROJCT_LINK; did you mean $PROJECT_LINK?" in problems[0].message
 
 
 def test_the_shells_form_keeps_operators_and_quotes_values() -> None:

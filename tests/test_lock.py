@@ -41,6 +41,61 @@ def test_a_frozen_run_takes_the_same_content_and_refuses_another(box: sandbox.Sa
     (box.folder("data") / "b.txt").write_text("b")
     with pytest.raises(StepError, match="line 1: dropbox_sync: the link of data does not hold what is locked: 2 files"):
         bootstrap(block, frozen=Path("block.lock"))
+    assert not Path("data/b.txt").exists(), "it is found out before anything is written"
+
+
+def test_a_frozen_run_elsewhere_writes_nothing_of_another_content(box: sandbox.Sandbox) -> None:
+    """Neither a new folder nor a file; every line that differs is told, and the rest is done."""
+    (box.folder("data") / "a.txt").write_text("a")
+    (box.folder("same") / "a.txt").write_text("a")
+    one = box.file_link("one.txt", "1")
+    block = (
+        f"dropbox_sync {box.folder_link('data')} data\ndropbox_sync {one} one.txt\n"
+        f"dropbox_sync {box.folder_link('same')} same"
+    )
+    bootstrap(block, lock=Path("block.lock"))
+    (box.folder("data") / "a.txt").write_text("b")
+    (box.folder("data").parent / "one.txt").write_text("2")
+    Path("elsewhere").mkdir()
+    os.chdir("elsewhere")
+    with pytest.raises(StepError) as caught:
+        bootstrap(block, frozen=Path("../block.lock"))
+    assert [line.partition(": the link")[0] for line in str(caught.value).splitlines()] == [
+        "line 1: dropbox_sync",
+        "line 2: dropbox_sync",
+    ]
+    assert {path.name for path in Path().iterdir() if path.name[0] != "."} == {"same"}
+
+
+def test_all_that_is_not_locked_is_told_before_anything_runs(box: sandbox.Sandbox) -> None:
+    """A block that has grown since needs a new lock."""
+    block = f"run touch here\ndropbox_sync {box.folder_link('data')} data\nprivate_pip acme/new"
+    Lock().write(Path("empty.lock"))
+    with pytest.raises(PlanError) as caught:
+        bootstrap(block, frozen=Path("empty.lock"))
+    assert [line.partition(";")[0] for line in str(caught.value).splitlines()] == [
+        "line 2: data is not in the lock",
+        "line 3: acme/new is not in the lock",
+    ]
+    assert not Path("here").exists()
+
+
+@pytest.mark.parametrize("verb", ["pip install", "private_pip"])
+def test_the_lines_of_a_requirements_file_are_pinned(verb: str) -> None:
+    """A repository in it, or in one that it names, is taken at its locked commit, the rest at its version."""
+    Path("deep").mkdir()
+    Path("requirements.txt").write_text("-r deep/more.txt\nsix\n")
+    Path("deep/more.txt").write_text("lib[x] @ git+https://github.com/acme/lib.git@main\n")
+    (step,) = read_plan(f"{verb} -r requirements.txt").steps
+    lock = Lock(repositories={"github.com/acme/lib": "c" * 40}, packages={"six": "1.16"})
+    with lock.held(step) as held:
+        files = held.args.requirement if step.verb == "private_pip" else [held.command[1]]
+        limits = held.args.constraint[0] if step.verb == "private_pip" else held.command[3]
+        assert Path(files[0]).read_text() == f"six\nlib[x] @ git+https://github.com/acme/lib.git@{'c' * 40}\n"
+        assert Path(limits).read_text() == "six==1.16\n"
+    assert not Path(limits).exists()
+    with pytest.raises(StepError, match="is not in the lock"), Lock().held(step):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -56,16 +111,14 @@ def test_a_frozen_run_takes_the_same_content_and_refuses_another(box: sandbox.Sa
 )
 def test_specs_are_pinned(text: str, expected: str) -> None:
     """Whatever ref a spec asks for, a frozen run installs the commit of the lock."""
-    (step,) = read_plan(f"private_pip '{text}'").steps
     lock = Lock(repositories={"github.com/acme/lib": "c" * 40})
-    assert lock.pinned(step).specs == [expected.format("c" * 40)]
+    assert lock.pinned(text) == expected.format("c" * 40)
 
 
 def test_a_repository_that_is_not_locked_is_refused() -> None:
     """A new line needs a new lock."""
-    (step,) = read_plan("private_pip acme/new").steps
     with pytest.raises(StepError, match="acme/new is not in the lock"):
-        Lock().pinned(step)
+        Lock().pinned("acme/new")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 99}'])

@@ -129,6 +129,31 @@ def test_all_mistakes_come_at_once_and_in_order() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("symlink a b --forse", 13),
+        ("symlink 'a b' $NOPE/x", 15),
+        ("mount_drive --on collab", 13),
+        ("private_pip acme/x a/b/c/d", 20),
+        ("  run", 3),
+    ],
+)
+def test_a_mistake_behind_the_beginning_of_its_line_has_its_column(text: str, where: int) -> None:
+    """Counted from 1; what is wrong with the whole of a line that begins at once needs none."""
+    with pytest.raises(PlanError, match=rf"^line 2: .* \(column {where}\)$"):
+        read_plan(f"run ls\n{text}")
+
+
+def test_a_secret_does_not_hide_what_else_is_wrong() -> None:
+    """It is the error's kind, and every other line is there too."""
+    token = "ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+    with pytest.raises(TokenError) as caught:
+        read_plan(f"nope\nrun echo {token} $NOPE\nsymlink")
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == ["line 1", "line 2", "line 3"]
+    assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "private_pip --token hunter2hunter2 acme/x",

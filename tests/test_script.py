@@ -26,6 +26,7 @@ BLOCKS = {
     f"dropbox_sync {LINK} y --unpack --sha256 {'a' * 64} --force\n",
     "symlink": "symlink a 'b c'\n",
     "run": "run true\n",
+    "indexes": "private_pip acme/x -c 'the limits.txt' --index-url https://x.example/a --extra-index-url https://y.example\n",
     "editable": "private_pip -e ./pkg acme/lib --src 'my src' --token secret:T --token-file ~/t.json --force\n",
 }
 
@@ -69,8 +70,8 @@ def test_a_variable_stays_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         ("private_pip $A", "line 2: $A could be any host"),
         ("private_pip $A/b/c", "line 2: '$A/b/c' names no repository"),
         ("private_pip acme/x --installer uv", "line 2: a script installs with pip"),
-        ("private_pip acme/x -c limits.txt", "line 2: a script takes -c"),
-        ("private_pip acme/x --index-url https://x.example/simple", "line 2: a script takes -c"),
+        ("private_pip acme/x --index-url https://me:key@x.example/simple", "line 2: a script shows an index's address"),
+        ("private_pip acme/x --extra-index-url $URL", "line 2: a script shows an index's address"),
         ("mount_drive --on $A", "line 2: "),
         ("run echo $größe", "line 2: the name of a variable in a script has plain letters"),
         ("symlink a", "line 2: the following arguments are required"),

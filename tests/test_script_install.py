@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Venv
+from installing import wheelhouse
 from scripts import SHELLS, play, programs, watched
 
 from colab_magics import sandbox
@@ -234,6 +238,69 @@ def test_a_link_takes_its_place(shell: str, tmp_path: Path) -> None:
         "symlink 'a b/c' 'a b'",
     ):
         assert play(line, work, shell=shell).last == "line 1: symlink failed"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_of_two_runs_at_once_the_second_waits(shell: str, tmp_path: Path) -> None:
+    """It says so, and goes on when the first has ended; one that was killed is waited for by nobody."""
+    (tmp_path / "tmp").mkdir()
+    script = export("run sh -c 'echo begin >> log; until [ -e go ]; do sleep 0.05; done; echo end >> log'")
+    (tmp_path / "script.sh").write_text(script)
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [shell, "script.sh"],
+            cwd=tmp_path,
+            env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    killed = start()
+    while not (tmp_path / "log").exists():
+        assert killed.poll() is None
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    (tmp_path / "log").unlink()
+    first = start()
+    while not (tmp_path / "log").exists():
+        assert first.poll() is None
+    second = start()
+    assert second.stdout
+    assert select.select([second.stdout], [], [], 30)[0], "it runs beside the first"
+    assert second.stdout.readline().startswith(f"waiting for process {first.pid}, ")
+    (tmp_path / "go").touch()
+    for process in (first, second):
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert (tmp_path / "log").read_text() == "begin\nend\nbegin\nend\n"
+    assert not list((tmp_path / "tmp").glob("*.lock"))
+
+
+def test_constraints_and_an_index_are_pips(box: sandbox.Sandbox, venv: Venv, tmp_path: Path) -> None:
+    """A dependency has the version that the file allows, from the index that is named, and not from another."""
+    box.private_repo("acme/needy", code="x = 1\n", requires=["part"])
+    (tmp_path / "index").mkdir()
+    index = wheelhouse(tmp_path / "index" / "part", ("part", "1.0"), ("part", "2.0")).parent
+    work = tmp_path / "w"
+    work.mkdir()
+    (work / "the limits.txt").write_text("part<2\n")
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(index))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    text = f"private_pip {box.git_host}/acme/needy -c 'the limits.txt' --index-url {address}\n"
+    environ = {"PYTHON": str(venv.python), "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_FIND_LINKS": ""}
+    try:
+        done = play(text, work, **environ)
+        assert done.status == 0, done.output
+        assert {name: found[0] for name, found in installed(venv).items()} == {"needy": "1.0.0", "part": "1.0"}
+        assert "private_pip: up to date" in play(text, work, again=True, **environ).output
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_an_interrupt_leaves_nothing_behind(box: sandbox.Sandbox, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from colab_magics.core import layout, links
-from colab_magics.core.installed import requirement_lines
 from colab_magics.core.plan import Step
+from colab_magics.core.requirements import lines as requirement_lines
 from colab_magics.core.settings import Settings
 
 __all__ = ["Effects", "Paths", "effects_of", "longest_chain", "waits_of", "waves_of"]
@@ -38,11 +38,14 @@ class Effects:
         Absolute paths, symlinks followed; each stands for itself and all that is below it.
     everything : bool
         Whether it may read and write anything at all.
+    guessed : bool
+        Whether it has a file that is yet to come: once that is there, what it names is known.
     """
 
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
     everything: bool = False
+    guessed: bool = False
 
     def keeps_order_with(self, other: Effects) -> bool:
         """Tell whether this and `other` must not change places or run side by side."""
@@ -111,12 +114,24 @@ def paths_here(settings: Settings) -> Paths:
     return Paths(os.getcwd(), str(layout.find_drive(settings) or _DRIVE))
 
 
-def effects_of(steps: Sequence[Step], paths: Paths, settings: Settings) -> list[Effects]:
-    """Return what each step touches; the links that a step declares count from the next one on."""
+def effects_of(steps: Sequence[Step], paths: Paths, settings: Settings, ended: Collection[int] = ()) -> list[Effects]:
+    """Return what each step touches; the links that a step declares count from the next one on.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        In the block's order.
+    paths : Paths
+        Resolves what they name.
+    settings : Settings
+        The configuration.
+    ended : collection of int, optional
+        The steps, as indices, that have done their work: what they write is on the disk, and can be read.
+    """
     found: list[Effects] = []
     for step in steps:
-        reader = _Reader(step, paths, settings, found)
-        found.append(reader.effects())
+        pending = [effects for index, effects in enumerate(found) if index not in ended]
+        found.append(_Reader(step, paths, settings, pending).effects())
     return found
 
 
@@ -145,10 +160,11 @@ def longest_chain(waits: Sequence[Sequence[int]], seconds: Sequence[float]) -> f
 
 
 class _Reader:
-    def __init__(self, step: Step, paths: Paths, settings: Settings, earlier: Sequence[Effects]) -> None:
-        self.step, self.paths, self.settings, self.earlier = step, paths, settings, earlier
+    def __init__(self, step: Step, paths: Paths, settings: Settings, pending: Sequence[Effects]) -> None:
+        self.step, self.paths, self.settings, self.pending = step, paths, settings, pending
         self.read: set[str] = set()
         self.written: set[str] = set()
+        self.guessed = False
 
     def effects(self) -> Effects:
         args = self.step.args
@@ -168,7 +184,7 @@ class _Reader:
                 self._arguments(self.step.command)
             case "private_pip":
                 self._packages()
-        return Effects(frozenset(self.read), frozenset(self.written))
+        return Effects(frozenset(self.read), frozenset(self.written), guessed=self.guessed)
 
     def _sync(self) -> None:
         args = self.step.args
@@ -243,8 +259,9 @@ class _Reader:
             return
         self._reads(name)
         path, _ = self.paths.resolve(name)
-        if depth > 10 or any(_meet(before.writes, {path}) or before.everything for before in self.earlier):
+        if depth > 10 or any(_meet(before.writes, {path}) or before.everything for before in self.pending):
             self._reads(f"{name}/..")
+            self.guessed = True
             return
         folder = os.path.dirname(name)
         try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
+import difflib
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 __all__ = ["SYMBOL", "Line", "Problem", "Word", "read_lines", "symbol"]
@@ -72,11 +74,19 @@ class Line:
         Its words.
     text : str
         As it was typed.
+    begins : list of int
+        Where in the joined text each typed line begins, from 0.
     """
 
     number: int
     words: list[Word] = field(default_factory=list)
     text: str = ""
+    begins: list[int] = field(default_factory=lambda: [0])
+
+    def problem(self, column: int, message: str) -> Problem:
+        """Return what is wrong at a column of the joined text, from 1, with its place in the block."""
+        passed = bisect.bisect_right(self.begins, column - 1) - 1
+        return Problem(self.number + passed, column - self.begins[passed], message)
 
 
 def symbol(name: str) -> str:
@@ -84,7 +94,12 @@ def symbol(name: str) -> str:
     return f"\ua78f{name}\ua78f"
 
 
-def read_lines(text: str, lookup: Callable[[str], str | None], problems: list[Problem]) -> Iterator[Line]:
+def read_lines(
+    text: str,
+    lookup: Callable[[str], str | None],
+    problems: list[Problem],
+    names: Collection[str] = (),
+) -> Iterator[Line]:
     """Split a block into lines of words.
 
     Parameters
@@ -95,103 +110,118 @@ def read_lines(text: str, lookup: Callable[[str], str | None], problems: list[Pr
         Returns a variable's value, or None when there is none of that name.
     problems : list of Problem
         What is wrong is appended to it; the line in question is left out.
+    names : collection of str, optional
+        The variables that there are, for a suggestion.
 
     Yields
     ------
     Line
     """
-    for number, joined in _joined(text):
+    for number, joined, begins in _joined(text):
         if not joined.strip() or joined.lstrip().startswith("#"):
             continue
-        try:
-            words = list(_words(joined, number, lookup))
-        except Problem as problem:
-            problems.append(problem)
-            continue
-        if words:
-            yield Line(number, words, joined.strip())
+        line = Line(number, [], joined.strip(), begins)
+        reader = _Reader(joined, lookup, line, names)
+        line.words = list(reader.words())
+        problems += reader.problems
+        if line.words and not reader.problems:
+            yield line
 
 
-def _joined(text: str) -> Iterator[tuple[int, str]]:
-    pending, first = "", 0
+def _joined(text: str) -> Iterator[tuple[int, str, list[int]]]:
+    pending, first, begins = "", 0, list[int]()
     for number, line in enumerate(text.splitlines(), 1):
-        first = first if pending else number
+        first = first if begins else number
+        begins.append(len(pending))
         pending += line
         comment = pending.lstrip().startswith("#")
         if not comment and (len(line) - len(line.rstrip("\\"))) % 2:
             pending = pending[:-1]
             if pending:
                 continue
-        yield first, pending
-        pending = ""
+        yield first, pending, begins
+        pending, begins = "", []
     if pending:
-        yield first, pending
+        yield first, pending, begins
 
 
-def _words(line: str, number: int, lookup: Callable[[str], str | None]) -> Iterator[Word]:
-    at, word = 0, None
-    while at < len(line):
-        character = line[at]
-        if character.isspace():
-            if word:
-                yield word
-            word = None
-            at += 1
-            continue
-        if character == "#" and word is None:
-            return
-        word = word or Word(column=at + 1)
-        at = _piece(line, at, number, word, lookup)
-    if word:
-        yield word
+class _Reader:
+    """Reads the words of one line; what is wrong is noted, and reading goes on where it can."""
 
+    def __init__(self, text: str, lookup: Callable[[str], str | None], line: Line, names: Collection[str]) -> None:
+        self._text, self._lookup, self._line, self._names = text, lookup, line, names
+        self.problems: list[Problem] = []
 
-def _piece(line: str, at: int, number: int, word: Word, lookup: Callable[[str], str | None]) -> int:
-    """Read one piece of a word: an escaped character, a quoted text, a variable, or a plain character."""
-    character = line[at]
-    if character == "\\":
-        word.add(line[at + 1 : at + 2], quoted=True)
-        return at + 2
-    if character == "'":
-        end = line.find("'", at + 1)
-        if end < 0:
-            raise Problem(number, at + 1, "the quote ' is not closed")
-        word.add(line[at + 1 : end], quoted=True)
-        return end + 1
-    if character == '"':
-        return _double_quoted(line, at, number, word, lookup)
-    if character == "$" and (match := _VARIABLE.match(line, at)):
-        word.add(_value(match, number, lookup), quoted=True)
-        return match.end()
-    word.add(character, quoted=False)
-    return at + 1
+    def words(self) -> Iterator[Word]:
+        """Yield them."""
+        at, word = 0, None
+        while at < len(self._text):
+            character = self._text[at]
+            if character.isspace():
+                if word:
+                    yield word
+                word = None
+                at += 1
+                continue
+            if character == "#" and word is None:
+                return
+            word = word or Word(column=at + 1)
+            at = self._piece(at, word)
+        if word:
+            yield word
 
+    def _wrong(self, at: int, message: str) -> None:
+        self.problems.append(self._line.problem(at + 1, message))
 
-def _double_quoted(line: str, at: int, number: int, word: Word, lookup: Callable[[str], str | None]) -> int:
-    start, text = at, ""
-    at += 1
-    while at < len(line) and line[at] != '"':
-        if line[at] == "\\" and line[at + 1 : at + 2] in {'"', "\\", "$", "`"}:
-            text += line[at + 1]
-            at += 2
-        elif line[at] == "$" and (match := _VARIABLE.match(line, at)):
-            text += _value(match, number, lookup)
-            at = match.end()
+    def _piece(self, at: int, word: Word) -> int:
+        """Read one piece of a word: an escaped character, a quoted text, a variable, or a plain character."""
+        character = self._text[at]
+        if character == "\\":
+            word.add(self._text[at + 1 : at + 2], quoted=True)
+            return at + 2
+        if character == "'":
+            end = self._text.find("'", at + 1)
+            if end < 0:
+                self._wrong(at, "the quote ' is not closed")
+                return len(self._text)
+            word.add(self._text[at + 1 : end], quoted=True)
+            return end + 1
+        if character == '"':
+            return self._double_quoted(at, word)
+        if character == "$" and (match := _VARIABLE.match(self._text, at)):
+            word.add(self._value(match), quoted=True)
+            return match.end()
+        word.add(character, quoted=False)
+        return at + 1
+
+    def _double_quoted(self, at: int, word: Word) -> int:
+        line, start, text = self._text, at, ""
+        at += 1
+        while at < len(line) and line[at] != '"':
+            if line[at] == "\\" and line[at + 1 : at + 2] in {'"', "\\", "$", "`"}:
+                text += line[at + 1]
+                at += 2
+            elif line[at] == "$" and (match := _VARIABLE.match(line, at)):
+                text += self._value(match)
+                at = match.end()
+            else:
+                text += line[at]
+                at += 1
+        if at >= len(line):
+            self._wrong(start, 'the quote " is not closed')
+        word.add(text, quoted=True)
+        return at + 1
+
+    def _value(self, match: re.Match[str]) -> str:
+        name = match["plain"] or match["braced"] or ""
+        value = self._lookup(name) if re.fullmatch(r"[A-Za-z_]\w*", name) else None
+        if value is not None:
+            return value
+        if not re.fullmatch(r"[A-Za-z_]\w*", name):
+            self._wrong(match.start(), f"{match[0]!r} is no variable; use $NAME or ${{NAME}}")
         else:
-            text += line[at]
-            at += 1
-    if at >= len(line):
-        raise Problem(number, start + 1, 'the quote " is not closed')
-    word.add(text, quoted=True)
-    return at + 1
-
-
-def _value(match: re.Match[str], number: int, lookup: Callable[[str], str | None]) -> str:
-    name = match["plain"] or match["braced"]
-    if not re.fullmatch(r"[A-Za-z_]\w*", name or ""):
-        raise Problem(number, match.start() + 1, f"{match[0]!r} is no variable; use $NAME or ${{NAME}}")
-    value = lookup(name)
-    if value is None:
-        where = "set it in the notebook or the environment (for a literal $ write '$' in single quotes)"
-        raise Problem(number, match.start() + 1, f"unknown variable ${name}; {where}")
-    return value
+            near = difflib.get_close_matches(name, self._names, n=1, cutoff=0.8)
+            meant = f"did you mean ${near[0]}? else " if near else ""
+            where = "set it in the notebook or the environment (for a literal $ write '$' in single quotes)"
+            self._wrong(match.start(), f"unknown variable ${name}; {meant}{where}")
+        return ""

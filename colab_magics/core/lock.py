@@ -9,18 +9,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from colab_magics.core import installed, links, secrets
+from colab_magics.core import installed, links, requirements, secrets
 from colab_magics.core.plan import Step
 from colab_magics.core.results import InstallResult, SyncResult
 from colab_magics.core.settings import Settings
-from colab_magics.core.specs import Spec, parse_spec
+from colab_magics.core.specs import Spec, is_bare, parse_spec
 from colab_magics.core.state import Manifest, write_whole
 from colab_magics.errors import PlanError, StepError
 
@@ -79,80 +80,141 @@ class Lock:
     def note(self, step: Step, result: object, settings: Settings) -> None:
         """Add what a step used."""
         if isinstance(result, SyncResult):
-            self.syncs[_destination(step)] = content(step, result, settings)
+            self.syncs[_destination(step)] = content(*_held(step, result, settings))
         if isinstance(result, InstallResult):
             self.repositories |= {_address(entry.url): entry.commit for entry in result.packages if entry.commit}
 
     def note_packages(self) -> None:
-        """Add the version of every installed package."""
-        self.packages = {key: dist.version for key, dist in sorted(installed.snapshot().items())}
+        """Add the version of every installed package, and the commit of each that came from a repository."""
+        dists = installed.snapshot()
+        self.packages = {key: dist.version for key, dist in sorted(dists.items())}
+        self.repositories |= {_address(dist.url): dist.commit for dist in dists.values() if dist.commit}
 
-    def pinned(self, step: Step) -> argparse.Namespace:
-        """Return a ``private_pip`` step's arguments with the commits that are locked.
+    def lacks(self, steps: Iterable[Step]) -> list[str]:
+        """Return what steps ask for and this does not hold, a line each; files that are yet to come are not read."""
+        found = []
+        for step in steps:
+            missing = []
+            if step.verb == "dropbox_sync" and _destination(step) not in self.syncs:
+                missing = [_destination(step)]
+            if step.verb == "private_pip":
+                specs = [(parse_spec(text, owner="owner"), is_bare(text)) for text in step.args.specs]
+                known = [spec.is_folder or self._commit(spec, bare=bare) for spec, bare in specs]
+                missing = [spec.shown for (spec, _), commit in zip(specs, known, strict=True) if not commit]
+            found += [
+                f"line {step.line}: {name} is not in the lock; make the lock anew with --lock" for name in missing
+            ]
+        return found
+
+    @contextmanager
+    def held(self, step: Step) -> Iterator[Step]:
+        """Yield an installing step that asks for the locked commits and versions, wherever it names them.
 
         Raises
         ------
         StepError
             When a repository is not in the lock.
         """
-        args = argparse.Namespace(**vars(step.args))
-        args.specs = [self._pinned(text) for text in args.specs]
-        return args
-
-    def _pinned(self, text: str) -> str:
-        spec = parse_spec(text, owner="owner")
-        if spec.is_folder:
-            return text
-        bare = "/" not in text.partition("#")[0].partition("@")[0]  # its owner is known where it is installed
-        commit = self._by_name(spec) if bare else self.repositories.get(_address(spec.url))
-        if commit is None:
-            raise StepError(f"{spec.shown} is not in the lock; make the lock anew with --lock")
-        head = text.partition("#")[0]
-        head = head.removesuffix(f"@{spec.ref}") if spec.ref else head
-        fragment = text.partition("#")[2]
-        return f"{head}@{commit}{f'#{fragment}' if fragment else ''}"
-
-    def _by_name(self, spec: Spec) -> str | None:
-        name = spec.path.rpartition("/")[2]
-        return next((commit for address, commit in self.repositories.items() if address.endswith(f"/{name}")), None)
-
-    @contextmanager
-    def constraints(self) -> Iterator[Path]:
-        """Yield a file that holds pip to the locked versions."""
         with tempfile.TemporaryDirectory(prefix="colab_magics-") as folder:
-            path = Path(folder, "constraints.txt")
-            path.write_text("".join(f"{name}=={version}\n" for name, version in self.packages.items()), "utf-8")
-            yield path
+            limits = Path(folder, "constraints.txt")
+            limits.write_text("".join(f"{name}=={version}\n" for name, version in self.packages.items()), "utf-8")
+            if step.verb == "pip":
+                words = self._pinned_words(step.command, Path(folder))
+                yield replace(step, command=(*words, "-c", str(limits)))
+                return
+            args = argparse.Namespace(**vars(step.args))
+            args.specs = [self.pinned(text) for text in args.specs]
+            args.requirement = [self._pinned_file(name, Path(folder)) for name in args.requirement]
+            args.constraint = [*args.constraint, str(limits)]
+            yield replace(step, args=args)
 
-    def check(self, step: Step, result: object, settings: Settings) -> None:
-        """Compare what a step brought with the lock.
+    def pinned(self, text: str) -> str:
+        """Return a spec at its locked commit.
 
         Raises
         ------
         StepError
-            When it differs; says what.
+            When its repository is not in the lock.
         """
-        if not isinstance(result, SyncResult):
-            return
+        spec = parse_spec(text, owner="owner")
+        if spec.is_folder:
+            return text
+        commit = self._locked(spec, bare=is_bare(text))
+        head, _, fragment = text.partition("#")
+        head = head.removesuffix(f"@{spec.ref}") if spec.ref else head
+        return f"{head}@{commit}{f'#{fragment}' if fragment else ''}"
+
+    def _pinned_words(self, words: Sequence[str], folder: Path) -> Iterator[str]:
+        given = iter(words)
+        for word in given:
+            text = f"{word} {next(given, '')}" if word in {"-r", "--requirement"} else word
+            inner = requirements.nested(text, Path("arguments"))
+            if inner and inner[0] == "-r":
+                yield from ("-r", self._pinned_file(str(inner[1]), folder))
+            else:
+                yield self._pinned_line(word)
+
+    def _pinned_file(self, name: str, folder: Path) -> str:
+        """Write a requirements file, and those that it names, with every repository at its locked commit."""
+        path = Path(os.path.expanduser(name))
+        if "://" in name or name.startswith("drive:") or not path.is_file():
+            return name
+        found = requirements.read(path)
+        if not found.repositories:
+            return name
+        copy = folder / f"requirements-{len(list(folder.iterdir()))}.txt"
+        lines = [*found.others, *(self._pinned_line(entry.spec.text) for entry in found.repositories)]
+        copy.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        return str(copy)
+
+    def _pinned_line(self, text: str) -> str:
+        line = requirements.repository(text)
+        if not isinstance(line, requirements.Repository):
+            return text
+        part = f"#subdirectory={line.spec.subdirectory}" if line.spec.subdirectory else ""
+        address = f"git+{line.spec.url}@{self._locked(line.spec)}{part}"
+        extras = f"[{','.join(line.spec.extras)}]" if line.spec.extras else ""
+        return f"{line.name}{extras} @ {address}" if line.name else address
+
+    def _locked(self, spec: Spec, *, bare: bool = False) -> str:
+        commit = self._commit(spec, bare=bare)
+        if commit is None:
+            raise StepError(f"{spec.shown} is not in the lock; make the lock anew with --lock")
+        return commit
+
+    def _commit(self, spec: Spec, *, bare: bool = False) -> str | None:
+        if not bare:
+            return self.repositories.get(_address(spec.url))
+        # Its owner is known where it is installed.
+        name = spec.path.rpartition("/")[2]
+        return next((commit for address, commit in self.repositories.items() if address.endswith(f"/{name}")), None)
+
+    def approval(self, step: Step) -> Callable[[Manifest, str], None]:
+        """Return what compares the content of a sync's link with the lock, before the destination changes.
+
+        It raises StepError when it differs, and says what.
+        """
         expected = self.syncs.get(_destination(step))
-        if expected is None:
-            raise StepError(f"{_destination(step)} is not in the lock; make the lock anew with --lock")
-        found = content(step, result, settings)
-        if found != expected:
-            raise StepError(
-                f"the link of {_destination(step)} does not hold what is locked: {found['files']} files with the "
-                f"digest {str(found['digest'])[:12]}, not {expected['files']} with {str(expected['digest'])[:12]}"
-            )
+
+        def approve(manifest: Manifest, identity: str) -> None:
+            found = content(manifest, identity)
+            if expected is not None and found != expected:
+                raise StepError(
+                    f"the link of {_destination(step)} does not hold what is locked: {found['files']} files with the "
+                    f"digest {str(found['digest'])[:12]}, not {expected['files']} with {str(expected['digest'])[:12]}; "
+                    "nothing was written"
+                )
+
+        return approve
+
+    def check(self, step: Step, result: object, settings: Settings) -> None:
+        """Compare what a sync left alone, because it is complete, with the lock."""
+        if isinstance(result, SyncResult):
+            self.approval(step)(*_held(step, result, settings))
 
 
-def content(step: Step, result: SyncResult, settings: Settings) -> dict[str, object]:
+def content(manifest: Manifest, identity: str) -> dict[str, object]:
     """Return the digest of what a link held when it was synced: of names, sizes and CRC-32s."""
-    link = step.args.link
-    if link.startswith("secret:"):
-        link = secrets.named(link, settings).reveal()
-    identity = links.parse(link, dropbox_url=settings.dropbox_url).identity
-    root = result.path if result.path.is_dir() else result.path.parent
-    manifest = Manifest.load(root)
     names = sorted(manifest.members(identity))
     digest = hashlib.sha256()
     for name in names:
@@ -160,6 +222,15 @@ def content(step: Step, result: SyncResult, settings: Settings) -> dict[str, obj
         size, crc = (record.size, record.crc) if record else (-1, 0)
         digest.update(f"{name}\0{size}\0{crc}\n".encode("utf-8", "surrogatepass"))
     return {"files": len(names), "digest": digest.hexdigest()}
+
+
+def _held(step: Step, result: SyncResult, settings: Settings) -> tuple[Manifest, str]:
+    """Return the manifest of where a sync went, and the link's identity in it."""
+    link = step.args.link
+    if link.startswith("secret:"):
+        link = secrets.named(link, settings).reveal()
+    root = result.path if result.path.is_dir() else result.path.parent
+    return Manifest.load(root), links.parse(link, dropbox_url=settings.dropbox_url).identity
 
 
 def _destination(step: Step) -> str:

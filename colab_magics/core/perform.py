@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from colab_magics.core import layout, packages, syncing
+from colab_magics.core import layout
 from colab_magics.core.layout import LinkResult
 from colab_magics.core.progress import SILENT, Progress
 from colab_magics.core.results import InstallResult, SyncResult
 from colab_magics.core.settings import Settings
 
-__all__ = ["Result", "perform"]
+if TYPE_CHECKING:
+    from colab_magics.core.state import Manifest
+
+__all__ = ["Result", "perform", "preload"]
 
 Result = SyncResult | InstallResult | LinkResult | Path
+
+
+def preload(verb: str) -> None:
+    """Load the rooms that a verb needs, so that no step's time has that in it."""
+    rooms = {"dropbox_sync": ("syncing",), "private_pip": ("packages",), "pip": ("packages", "satisfied")}
+    for room in rooms.get(verb, ()):
+        importlib.import_module(f"colab_magics.core.{room}")
 
 
 def perform(
@@ -24,6 +37,7 @@ def perform(
     progress: Progress = SILENT,
     *,
     dry_run: bool = False,
+    approve: Callable[[Manifest, str], None] | None = None,
 ) -> Result:
     """Do what a verb stands for.
 
@@ -39,6 +53,8 @@ def perform(
         Hears what is going on.
     dry_run : bool, optional
         Say what would happen and change nothing.
+    approve : callable, optional
+        As `colab_magics.core.syncing.sync` takes it.
 
     Returns
     -------
@@ -46,6 +62,8 @@ def perform(
     """
     match verb:
         case "dropbox_sync":
+            from colab_magics.core import syncing  # here and below: a call loads no more rooms than it needs
+
             return syncing.sync(
                 args.link,
                 args.dest,
@@ -58,10 +76,13 @@ def perform(
                 sha256=args.sha256,
                 password=args.password,
                 dry_run=dry_run,
+                approve=approve,
                 settings=settings,
                 progress=progress,
             )
         case "private_pip":
+            from colab_magics.core import packages
+
             if args.token_file:
                 settings = replace(settings, token_file=layout.expand(args.token_file, settings))
             if args.installer:

@@ -79,34 +79,51 @@ def read_plan(text: str, variables: Mapping[str, object] | None = None, *, dropb
     Raises
     ------
     PlanError
-        When anything of it is wrong; has a line for every problem found.
+        When anything of it is wrong; has a line for every problem found, with its line's number and its column.
     TokenError
-        When a token stands in it.
+        When a token stands in it; says what else is wrong too.
     """
     variables = variables or {}
+    problems: list[Problem] = []
+    tokens: list[Problem] = []
     for number, typed in enumerate(text.splitlines(), 1):
         try:
             secrets.refuse_literal([typed])
         except TokenError as error:
-            raise TokenError(f"line {number}: {error}") from None
-    problems: list[Problem] = []
+            tokens.append(Problem(number, 1, str(error)))
 
     def lookup(name: str) -> str | None:
         return str(variables[name]) if name in variables else None
 
     steps = []
-    for line in read_lines(text, lookup, problems):
+    for line in read_lines(text, lookup, problems, variables.keys()):
         try:
             steps.append(_step(line, dropbox_url))
         except Problem as problem:
             problems.append(problem)
         except TokenError as error:
-            raise TokenError(f"line {line.number}: {error}") from None
+            tokens.append(Problem(line.number, 1, str(error)))
         except ColabMagicsError as error:
-            problems.append(Problem(line.number, line.words[0].column, str(error)))
-    if problems:
-        raise PlanError("\n".join(f"line {found.line}: {found.message}" for found in sorted(problems, key=_place)))
+            problems.append(line.problem(_column(line, str(error)), str(error)))
+    told = {found.line for found in tokens}
+    found = [*tokens, *(problem for problem in problems if problem.line not in told)]
+    if found:
+        kind = TokenError if tokens else PlanError
+        raise kind("\n".join(map(_told, sorted(dict.fromkeys(found), key=_place))))
     return Plan(tuple(steps), text)
+
+
+def _column(line: Line, message: str) -> int:
+    """Return where the word stands that a message is about; the line's beginning when it is about the whole of it."""
+    for word in line.words[1:]:
+        if word.value and (repr(word.value) in message or f"argument {word.value.partition('=')[0]}:" in message):
+            return word.column
+    return line.words[0].column
+
+
+def _told(problem: Problem) -> str:
+    at = f" (column {problem.column})" if problem.column > 1 else ""
+    return f"line {problem.line}: {problem.message}{at}"
 
 
 def _place(problem: Problem) -> tuple[int, int]:
@@ -122,12 +139,12 @@ def _step(line: Line, dropbox_url: str) -> Step:
         if not words[0].value:
             words = words[1:]
     if not words:
-        raise Problem(line.number, first.column, f"nothing follows {first.value!r}")
+        raise line.problem(first.column, f"nothing follows {first.value!r}")
     verb, rest = words[0].value, words[1:]
     if shell and not _is_step(verb, rest):
         verb, rest = "run", words
     if verb not in VERBS:
-        raise Problem(line.number, first.column, f"unknown step {verb!r}{suggestion(verb, VERBS)}")
+        raise line.problem(first.column, f"unknown step {verb!r}{suggestion(verb, VERBS)}")
     if verb == "pip":
         return _pip(line, rest)
     if verb == "run":
@@ -144,14 +161,14 @@ def _is_step(verb: str, rest: list[Word]) -> bool:
 def _pip(line: Line, rest: list[Word]) -> Step:
     args, words = _leading_options("pip", rest[1:])
     if not rest or rest[0].value != "install" or not words:
-        raise Problem(line.number, line.words[0].column, "pip is followed by install and what to install")
+        raise line.problem(line.words[0].column, "pip is followed by install and what to install")
     return Step(line.number, "pip", line.text, args, tuple(word.value for word in words), on=args.on)
 
 
 def _run(line: Line, rest: list[Word]) -> Step:
     args, words = _leading_options("run", rest)
     if not words:
-        raise Problem(line.number, line.words[0].column, "run is followed by a command")
+        raise line.problem(line.words[0].column, "run is followed by a command")
     command: tuple[str, ...] | str = tuple(word.value for word in words)
     if any(word.has_operator for word in words) or re.match(r"[A-Za-z_]\w*=", words[0].value):
         command = " ".join(word.shell for word in words)

@@ -77,7 +77,7 @@ class Package:
     Attributes
     ----------
     name, version : str
-        As its metadata says.
+        As its metadata says; the version is empty where a dry run cannot know it.
     url : str
         Where it came from, without credentials.
     ref : str or None
@@ -101,7 +101,7 @@ class Package:
             return f"{self.name} {self.version}{commit}: up to date"
         ref = f"@{self.ref}" if self.ref else ""
         source = f" from {short_url(self.url)}{ref}" if self.url else ""
-        return f"{self.name} {self.version}{source}{commit}"
+        return f"{' '.join(filter(None, (self.name, self.version)))}{source}{commit}"
 
 
 @dataclass(repr=False)

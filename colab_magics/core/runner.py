@@ -6,22 +6,26 @@ import contextlib
 import functools
 import os
 import queue
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
-from colab_magics.core import environment, installed, layout, packages, process, stopping, syncing
-from colab_magics.core.effects import effects_of, longest_chain, paths_here, waits_of, waves_of
-from colab_magics.core.lock import Lock
-from colab_magics.core.perform import perform
+from colab_magics.core import environment, layout, process, stopping
+from colab_magics.core.foresight import foresee
+from colab_magics.core.order import Order
+from colab_magics.core.perform import perform, preload
 from colab_magics.core.plan import Plan, Step, read_plan
 from colab_magics.core.progress import SILENT, Progress
 from colab_magics.core.results import BootstrapResult, StepResult
 from colab_magics.core.settings import Settings
-from colab_magics.errors import ColabMagicsError, StepError
+from colab_magics.errors import ColabMagicsError, PlanError, StepError
+
+if TYPE_CHECKING:
+    from colab_magics.core.lock import Lock
 
 __all__ = ["Report", "bootstrap"]
 
@@ -96,13 +100,22 @@ def bootstrap(
     settings = settings or Settings.load()
     known = {**os.environ, **(variables or {})}
     plan = block if isinstance(block, Plan) else read_plan(block, known, dropbox_url=settings.dropbox_url)
-    used = Lock() if lock and not dry_run else None
-    run = _Run(plan.steps, settings, report or Report(), used, Lock.read(frozen) if frozen else None)
+    used, held = _locks(lock if not dry_run else None, frozen)
+    run = _Run(plan.steps, settings, report or Report(), used, held)
     result = run.all(dry_run=dry_run)
     if used and lock:
         used.note_packages()
         used.write(lock)
     return result
+
+
+def _locks(lock: Path | None, frozen: Path | None) -> tuple[Lock | None, Lock | None]:
+    """Return the lock to be made and the one to be held to; most blocks have neither and do without that room."""
+    if not lock and not frozen:
+        return None, None
+    from colab_magics.core.lock import Lock
+
+    return Lock() if lock else None, Lock.read(frozen) if frozen else None
 
 
 class _Run:
@@ -113,43 +126,40 @@ class _Run:
         self.here = environment.detect(override=settings.env)
         self.steps = steps
         mine = [index for index, step in enumerate(steps) if not step.on or self.here in step.on]
-        waits = waits_of(effects_of([steps[index] for index in mine], paths_here(settings), settings))
-        self.waits: dict[int, list[int]] = {
-            index: [mine[other] for other in before] for index, before in zip(mine, waits, strict=True)
-        }
+        if frozen and (lacks := frozen.lacks(steps[index] for index in mine)):
+            raise PlanError("\n".join(lacks))
+        self.order = Order(steps, mine, settings)
         self.results: dict[int, StepResult] = {}
         self.events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.stop = threading.Event()
+        self.connections: WeakSet[socket.socket] = WeakSet()
         self.threads: dict[int, threading.Thread] = {}
 
     def all(self, *, dry_run: bool) -> BootstrapResult:
         began = time.monotonic()
         self.report.begin(self.steps)
         for index, step in enumerate(self.steps):
-            if index not in self.waits:
+            if index not in self.order.waits:
                 reason = f"only on {', '.join(step.on)}, this is {self.here}"
                 self._end(index, StepResult(step.line, step.verb, "skipped", detail=reason))
         if dry_run:
-            self._foresee_all()
+            for index, foreseen in foresee(self.steps, self.order, self.settings).items():
+                self._end(index, foreseen)
         else:
+            for verb in {self.steps[index].verb for index in self.order.waits}:
+                preload(verb)
             try:
                 self._loop()
             except BaseException:
                 self._halt()
                 raise
         ordered = [self.results[index] for index in range(len(self.steps))]
-        chain = longest_chain(
-            [[self._position(other) for other in before] for before in self.waits.values()],
-            [self.results[index].seconds for index in self.waits],
-        )
+        chain = self.order.longest_chain({index: result.seconds for index, result in self.results.items()})
         result = BootstrapResult(ordered, time.monotonic() - began, chain)
         failed = [step for step in ordered if step.status == "failed"]
         if failed:
             raise StepError("\n".join(f"line {step.line}: {step.verb}: {step.detail}" for step in failed), result)
         return result
-
-    def _position(self, index: int) -> int:
-        return list(self.waits).index(index)
 
     def _loop(self) -> None:
         """Start what can start, and do what other threads need done here, until every step has ended."""
@@ -163,13 +173,13 @@ class _Run:
                 self.report.tick()
 
     def _start_ready(self) -> None:
-        for index, before in self.waits.items():
+        for index, before in self.order.waits.items():
             if index in self.results or index in self.threads:
                 continue
             ended = [self.results[other] for other in before if other in self.results]
             broken = next((step for step in ended if step.status in {"failed", "skipped"}), None)
             step = self.steps[index]
-            if broken is not None:
+            if broken is not None and (len(ended) == len(before) or not self.order.may_relax(index)):
                 why = f"line {broken.line} {broken.status if broken.status == 'failed' else 'was skipped'}"
                 self._end(index, StepResult(step.line, step.verb, "skipped", detail=why))
             elif len(ended) == len(before) and len(self.threads) < (self.settings.jobs or _JOBS):
@@ -178,11 +188,13 @@ class _Run:
                     # google.colab's mount talks to the page, and works in the main thread only.
                     self._end(index, self._timed(step, self.settings))
                 else:
-                    self.threads[index] = threading.Thread(target=self._work, args=(index,), daemon=True)
+                    self.threads[index] = threading.Thread(
+                        target=self._work, args=(index,), name=f"line {step.line}", daemon=True
+                    )
                     self.threads[index].start()
 
     def _work(self, index: int) -> None:
-        stopping.listen(self.stop, self._in_main_thread)
+        stopping.listen(self.stop, self._in_main_thread, self.connections)
         try:
             result = self._timed(self.steps[index], self.settings)
         except stopping.Stopped:
@@ -230,9 +242,13 @@ class _Run:
             return _run(step, settings, progress)
         if step.verb == "pip":
             return self._pip(step, settings, progress)
-        if self.frozen and step.verb == "private_pip":
-            step = replace(step, args=self.frozen.pinned(step))
-        result = perform(step.verb, step.args, settings, progress)
+        with contextlib.ExitStack() as stack:
+            approve = None
+            if self.frozen and step.verb == "private_pip":
+                step = stack.enter_context(self.frozen.held(step))
+            if self.frozen and step.verb == "dropbox_sync":
+                approve = self.frozen.approval(step)
+            result = perform(step.verb, step.args, settings, progress, approve=approve)
         if self.used:
             self.used.note(step, result, settings)
         if self.frozen:
@@ -243,35 +259,28 @@ class _Run:
         )
 
     def _pip(self, step: Step, settings: Settings, progress: Progress) -> StepResult:
-        words = list(step.command)
-        with contextlib.ExitStack() as stack:
-            if self.frozen:
-                words += ["-c", str(stack.enter_context(self.frozen.constraints()))]
-            if installed.arguments_hold(words):
+        from colab_magics.core import packages, satisfied  # here: loaded by `preload`, when a step needs them
+
+        with self.frozen.held(step) if self.frozen else contextlib.nullcontext(step) as held:
+            if satisfied.arguments_hold(held.command):
                 return StepResult(step.line, step.verb, "up-to-date", detail="everything it asks for is installed")
-            packages.pip_install(words, settings=settings, progress=progress)
+            packages.pip_install(held.command, settings=settings, progress=progress)
         return StepResult(step.line, step.verb, "done", detail=step.text.partition("pip ")[2])
 
     def _end(self, index: int, result: StepResult) -> None:
         self.results[index] = result
         self.threads.pop(index, None)
         self.report.ended(self.steps[index], result)
+        done = [other for other, ended in self.results.items() if ended.status in {"done", "up-to-date"}]
+        self.order.look_again([*self.results, *self.threads], done)
 
     def _halt(self) -> None:
-        """Stop what runs: commands are killed with their families, transfers end at their next piece."""
+        """Stop what runs: commands are killed with their families, connections are closed."""
         self.stop.set()
+        stopping.close(self.connections)
         deadline = time.monotonic() + _PATIENCE
         for thread in list(self.threads.values()):
             thread.join(max(0.0, deadline - time.monotonic()))
-
-    def _foresee_all(self) -> None:
-        waves = waves_of([[self._position(other) for other in before] for before in self.waits.values()])
-        for (index, before), wave in zip(self.waits.items(), waves, strict=True):
-            step = self.steps[index]
-            after = ", ".join(str(self.steps[other].line) for other in before)
-            ready = _is_done(step, self.settings)
-            detail = f"wave {wave}{f', after line {after}' if after else ''}: {step.text}"
-            self._end(index, StepResult(step.line, step.verb, "up-to-date" if ready else "planned", detail=detail))
 
 
 class _Stoppable:
@@ -308,27 +317,6 @@ def _run(step: Step, settings: Settings, progress: Progress) -> StepResult:
         how = f"was ended by signal {-done.status}" if done.status < 0 else f"failed with status {done.status}"
         raise StepError(f"{process.describe(command)} {how}; its last lines:\n{done.tail()}")
     return StepResult(step.line, step.verb, "done", detail=process.describe(command))
-
-
-def _is_done(step: Step, settings: Settings) -> bool:
-    """Tell, without the network and without a change, whether a step would find nothing to do."""
-    args = step.args
-    if step.verb == "dropbox_sync" and args.once:
-        return syncing.is_complete(
-            args.link,
-            args.dest,
-            include=args.include,
-            exclude=args.exclude,
-            unpack=args.unpack,
-            sha256=args.sha256,
-            settings=settings,
-        )
-    if step.verb == "pip":
-        return installed.arguments_hold(step.command)
-    if step.verb == "symlink":
-        linked = layout.symlink(args.source, args.link, force=True, dry_run=True, settings=settings)
-        return linked.status == "up-to-date"
-    return False
 
 
 def _raise(error: BaseException) -> None:

@@ -18,7 +18,7 @@ from colab_magics.core.hosts import VARIABLES
 from colab_magics.core.lexer import SYMBOL, symbol
 from colab_magics.core.plan import Plan, Step, read_plan
 from colab_magics.core.portable.made import host_functions, posix_pattern
-from colab_magics.core.portable.words import call, fold, local, shown, word
+from colab_magics.core.portable.words import as_typed, call, fold, local, shown, word
 from colab_magics.core.secrets import NAMED_VARIABLE
 from colab_magics.errors import ColabMagicsError, LayoutError, PlanError
 
@@ -37,7 +37,7 @@ _HEADER = """\
 colab_magics_environment=$(export -p)
 """
 # The variables that are looked at before a function has set them.
-_NAMES = ("work", "private", "line", "verb", "interrupted", "wrong", "tokens", "mounted")
+_NAMES = ("work", "private", "held", "line", "verb", "interrupted", "wrong", "tokens", "mounted")
 
 
 def export(text: str, *, source: str = "the block") -> str:
@@ -192,6 +192,7 @@ class _Script:
                 '[ -z "$wrong" ] || exit 2',
                 'private=$(mktemp -d "${TMPDIR:-/tmp}/colab_magics.XXXXXX")',
                 ': >"$private/cookies"',
+                "hold",
                 "",
             ]
         )
@@ -280,8 +281,11 @@ class _Script:
         args = step.args
         if args.installer == "uv":
             raise PlanError("a script installs with pip; leave --installer uv out")
-        if args.constraint or args.index_url or args.extra_index_url:
-            raise PlanError("a script takes -c, --index-url and --extra-index-url from a requirements file: use -r")
+        for url in filter(None, (args.index_url, *args.extra_index_url)):
+            if "@" in url.partition("://")[2].partition("/")[0] or SYMBOL.search(url):
+                raise PlanError(
+                    "a script shows an index's address to pip; write it out, without a name or password in it"
+                )
         flags = (
             ("upgrade", "--upgrade"),
             ("force", "--force-reinstall"),
@@ -289,7 +293,8 @@ class _Script:
             ("editable", "--editable"),
         )
         words = [option for name, option in flags if getattr(args, name)]
-        for option, value in (("--src", args.src), ("--token-file", args.token_file)):
+        values = [("--src", args.src), ("--token-file", args.token_file), ("--index-url", args.index_url)]
+        for option, value in [*values, *(("--extra-index-url", url) for url in args.extra_index_url)]:
             if value:
                 words += [option, word(value)]
         if args.token:
@@ -297,13 +302,14 @@ class _Script:
             words += ["--token", shlex.quote(args.token.removeprefix("secret:"))]
         words += [part for spec in args.specs for part in _spec(spec)]
         words += [part for name in args.requirement for part in ("-r", word(name))]
+        words += [part for name in args.constraint for part in ("-c", word(name))]
         self._installs(step)
         self._need(step, "git")
         return [f"({fold('private_pip', words)})"]
 
     def _pip(self, step: Step) -> list[str]:
         self._installs(step)
-        return [*_as_typed(step), f"({fold('pip_install', [*map(word, step.command)])})"]
+        return [*as_typed(step.command), f"({fold('pip_install', [*map(word, step.command)])})"]
 
     def _installs(self, step: Step) -> None:
         self.needs.append(f"need_pip {step.line} {word(','.join(step.on))}")
@@ -314,14 +320,8 @@ class _Script:
         if isinstance(step.command, str):
             # In the text that a shell reads, a variable's value stays in its environment.
             text = re.sub(rf"(?<![^\s=])'{SYMBOL.pattern}'", r'"$\1"', step.command)
-            return [*_as_typed(step), fold("run_shell", [folder, shlex.quote(SYMBOL.sub("'\"$\\1\"'", text))])]
-        return [*_as_typed(step), fold("run", [folder, *map(word, step.command)])]
-
-
-def _as_typed(step: Step) -> list[str]:
-    """Tell shellcheck that a dollar in single quotes is meant: the command reads it, not the script."""
-    literal = SYMBOL.sub("" if not isinstance(step.command, str) else "$", str(step.command))
-    return ["# shellcheck disable=SC2016 # the command expands it"] if re.search(r"[$`]", literal) else []
+            return [*as_typed(step.command), fold("run_shell", [folder, shlex.quote(SYMBOL.sub("'\"$\\1\"'", text))])]
+        return [*as_typed(step.command), fold("run", [folder, *map(word, step.command)])]
 
 
 def _spec(text: str) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
@@ -14,7 +15,7 @@ from colab_magics.core.environment import ENVIRONMENTS
 from colab_magics.core.settings import INSTALLERS
 from colab_magics.errors import PlanError
 
-__all__ = ["VERBS", "Arguments", "parser", "suggestion"]
+__all__ = ["VERBS", "Arguments", "count", "parser", "suggestion"]
 
 #: What a line of a block can begin with.
 VERBS = ("mount_drive", "dropbox_sync", "symlink", "pip", "private_pip", "run")
@@ -93,6 +94,13 @@ def _environments(text: str) -> tuple[str, ...]:
     return names
 
 
+def count(text: str) -> int:
+    """Return a number of jobs."""
+    if not re.fullmatch(r"0*[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
 def _dropbox_sync(made: Arguments) -> None:
     add = made.add_argument
     add("link", metavar="LINK", help="a Dropbox share link (folder or file), any http(s) address, or secret:NAME")
@@ -149,7 +157,7 @@ def _pip(made: Arguments) -> None:
 
 
 def _bootstrap(made: Arguments) -> None:
-    made.add_argument("--jobs", metavar="N", type=int, help="how many steps may run side by side")
+    made.add_argument("--jobs", metavar="N", type=count, help="how many steps may run side by side")
     made.add_argument("--lock", metavar="FILE", help="write what was used to FILE: contents, commits, versions")
     made.add_argument("--frozen", metavar="FILE", help="use exactly what such a FILE says, or fail")
     made.add_argument(
@@ -191,11 +199,21 @@ _TABLE: dict[str, tuple[Callable[[Arguments], None], str, str]] = {
     "bootstrap": (
         _bootstrap,
         (
-            "Run a block of steps, one a line: mount_drive, dropbox_sync, symlink, pip install, private_pip,\n"
-            "run (or !cmd). The whole block is checked before its first step runs; running it again does only\n"
-            "what is left; steps that do not need each other run side by side. A # begins a comment, \\ continues\n"
-            "a line, $NAME is a variable of the notebook or the environment, --on ENV[,ENV] runs a step only\n"
-            "there, run takes --in DIR."
+            "Run a block of steps, one a line:\n\n"
+            "  dropbox_sync LINK [DEST]   make DEST hold what a share link holds; --once for a dataset\n"
+            "  symlink SOURCE LINK        put a symlink at LINK\n"
+            "  mount_drive                mount Google Drive\n"
+            "  pip install ...            as pip's; not even started when everything is there\n"
+            "  private_pip SPEC ...       packages from private git repositories\n"
+            "  run [--in DIR] COMMAND     a command, or a line for the shell (also !COMMAND)\n\n"
+            "Each takes the options of the magic of that name (%dropbox_sync? shows them) and --on ENV[,ENV],\n"
+            "which runs it only there: colab, kaggle, linux, ... Words are split as a shell splits them: quotes,\n"
+            "\\ before a space or at a line's end, # for a comment. $NAME is a variable of the notebook or of the\n"
+            "environment, drive:PATH lies on the drive, secret:NAME is looked up where tokens are.\n\n"
+            "The whole block is checked before its first step runs. It ends as if its lines ran from top to\n"
+            "bottom, but a step starts as soon as what it needs is there; run waits for all before it. When a\n"
+            "step fails, what depends on it is skipped, the rest is finished, and the cell fails. Running it\n"
+            "again does only what is left. The result has a line a step: x = _ keeps it."
         ),
         (
             "  VERB\n  dropbox_sync secret:DATASET_LINK dataset --once\n  dropbox_sync $PROJECT_LINK proj\n"
