@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import netrc
+import secrets
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -22,7 +24,8 @@ from colab_magics.errors import InstallError, TokenError
 from colab_magics.sandbox import Sandbox
 from colab_magics.sandbox.watch import Watch, find_secret
 
-TOKEN = "index-token-0123456789abcdef"
+# Of its own: all processes of the machine are watched, and another run of these tests has one in its environment.
+TOKEN = f"index-token-{secrets.token_hex(10)}"
 
 
 class Index:
@@ -134,6 +137,49 @@ def test_an_index_gets_its_password_and_nobody_else_does(
     assert child.returncode == 0, out + err
     assert watch.found == []
     assert TOKEN not in out + err
+
+
+def test_an_index_may_want_its_token_as_the_user_name(either: Place, box: Sandbox, tmp_path: Path) -> None:
+    """As Gemfury does: the address has no user name, and the token is in no argument, environment, output or file."""
+    index = Index(wheelhouse(tmp_path / "wheels", ("privlib", "1.0")), TOKEN, "NOPASS")
+    lib = box.private_repo("acme/secretlib", requires=["privlib"])
+    tokens = tmp_path / "tokens.json"
+    known = {box.git_host: {"access_token": box.token}, index.host: {"access_token": TOKEN}}
+    tokens.write_text(json.dumps(known))
+    tokens.chmod(0o600)
+    # The sandbox's own address is of no host that is known to want this.
+    code = f"from colab_magics.core import hosts\nhosts.takes_token_as_username = lambda name: name == {index.host!r}\n"
+    code += f"install({lib.spec!r}, extra_index_urls=['http://{index.host}/simple'])\nimport privlib\n"
+    ways = {**WITH_INDEX, "PIP_INDEX_URL": f"http://{index.host}/none", "UV_DEFAULT_INDEX": f"http://{index.host}/none"}
+    child = either.start(code, COLAB_MAGICS_TOKEN_FILE=str(tokens), **ways)
+    with Watch(TOKEN, [child.pid]) as watch:
+        out, err = child.communicate(timeout=300)
+    index.stop()
+    assert child.returncode == 0, out + err
+    assert set(either.versions()) == {"secretlib", "privlib"}, out
+    assert watch.found == []
+    assert TOKEN not in out + err
+    assert find_secret(TOKEN, Path.home(), Path.cwd(), tmp_path, but=[tokens]) == []
+
+
+def test_a_token_in_the_place_of_a_user_name_is_taken_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Typed, it is refused; in pip's own variable it leaves the environment; the user's own netrc stays in force."""
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", f"https://{TOKEN}:@pypi.fury.io/acme https://pypi.org/simple")
+    (tmp_path / "netrc").write_text("machine example.org login me password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    indexes = Indexes(Settings())
+    with Broker({}) as broker:
+        env = indexes.environment(broker)
+        assert env["PIP_EXTRA_INDEX_URL"] == "https://pypi.fury.io/acme https://pypi.org/simple"
+        assert not [name for name, value in env.items() if TOKEN in value]
+        found = netrc.netrc(env["NETRC"])
+        assert (found.authenticators("pypi.fury.io") or ())[::2] == (TOKEN, "NOPASS")
+        assert (found.authenticators("example.org") or ())[::2] == ("me", "other")
+        assert found.authenticators("pypi.org") is None
+    assert not Path(env["NETRC"]).exists()
+    with pytest.raises(TokenError, match="revoke") as caught:
+        Indexes(Settings()).address(f"https://{TOKEN}@pypi.fury.io/acme")
+    assert TOKEN not in repr(caught.value)
 
 
 def test_an_index_without_its_token_shows_nothing(either: Place, box: Sandbox, index: Index) -> None:

@@ -85,6 +85,7 @@ def test_what_another_package_requires_is_read_from_uv() -> None:
     ("output", "message"),
     [
         ("ERROR: x does not appear to be a Python project: neither 'setup.py' nor", "is no Python project"),
+        ("error: The source distribution `git+https://x` has no subdirectory `y`", "is no Python project"),
         ("WARNING: 401 Error, Credentials not correct for https://x/\nERROR: No", "a package index refused"),
         ("Failed to establish a new connection: [Errno -2] Name or service not known", "index cannot be reached"),
         ("ERROR: No matching distribution found for missing-lib>=2", "needs missing-lib>=2, and no index has it"),

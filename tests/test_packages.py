@@ -241,9 +241,7 @@ def test_a_dry_run_changes_nothing(place: Place, box: Sandbox) -> None:
         "install(requirements=['r.txt'], dry_run=True)"
     )
     assert {answer["status"] for answer in ran.answers} == {"planned"}
-    assert all(
-        f"would install secretlib ? from {lib.spec} ({lib.head[:7]})" in answer["repr"] for answer in ran.answers
-    )
+    assert all(f"would install secretlib from {lib.spec} ({lib.head[:7]})" in answer["repr"] for answer in ran.answers)
     assert place.versions() == {}
     assert sorted(os.listdir()) == ["r.txt"]
 

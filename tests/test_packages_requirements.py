@@ -67,6 +67,20 @@ def test_a_requirements_file_of_private_and_public_lines(either: Place, box: San
     assert either.versions() == expected | {"publib": "2.0"}
 
 
+def test_a_line_may_be_developed_in_place(either: Place, box: Sandbox) -> None:
+    """pip's ``-e git+...`` lines install with both, beside others; a second run finds nothing to do."""
+    one, two = box.private_repo("acme/one"), box.private_repo("acme/two")
+    Path("r.txt").write_text(f"-e git+{one.url}#egg=one\ngit+{two.url}\n")
+    code = "install(requirements=['r.txt'], src='src')\n"
+    ran = either.run(f"{code}import one\nprint(one.__file__)\n{code}")
+    assert str(Path.cwd() / "src" / "one" / "one") in ran.output
+    assert either.direct_url("one")["dir_info"] == {"editable": True}
+    assert either.direct_url("two")["vcs_info"]["commit_id"] == two.head
+    assert [answer["status"] for answer in ran.answers] == ["installed", "up-to-date"]
+    one.commit({"one/__init__.py": "new = True\n"})
+    assert [entry["changed"] for entry in either.run(code)["packages"]] == [True, False]
+
+
 def test_what_is_satisfied_is_left_alone(either: Place, box: Sandbox, tmp_path: Path) -> None:
     """A dependency that holds is not upgraded with the package, nor by -U; --no-deps installs none."""
     wheels = wheelhouse(tmp_path / "wheels", ("publib", "1.0"), ("publib", "2.0"))

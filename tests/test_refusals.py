@@ -83,6 +83,15 @@ GITHUB = "https://github.com/acme/lib.git"
             f"fatal: unable to access '{GITHUB}/': The requested URL returned error: 503",
             "server", "github.com", "acme/lib",
         ),
+        # Git LFS
+        (
+            (
+                "Error downloading object: data.bin (aceb): Smudge error: [404] Object does not exist on the server\n"
+                "fatal: data.bin: smudge filter lfs failed"
+            ),
+            "large", "", "",
+        ),
+        ("batch response: This repository is over its data quota.\nfailed to fetch some objects", "large", "", ""),
         # ssh
         ("git@github.com: Permission denied (publickey).\nfatal: Could not read from remote", "ssh", "github.com", ""),
         ("Host key verification failed.\nfatal: Could not read from remote repository.", "ssh", "", ""),
@@ -125,5 +134,7 @@ def test_the_lines_that_matter_of_a_failed_build() -> None:
     assert told_to_build(framed) == (
         '    Traceback (most recent call last):\n      File "setup.py", line 1\n    RuntimeError: no compiler'
     )
+    uv = "Using Python 3.13.1 x\nResolved 1 package\n   Building x @ git+https://x\n  no compiler\n"
+    assert told_to_build(uv) == "    no compiler"
     assert told_to_build("a\n\n  b\nc\n", lines=2) == "      b\n    c"
     assert told_to_build("") == ""

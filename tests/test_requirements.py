@@ -61,7 +61,7 @@ def test_a_line_that_names_a_repository(
         "numpy>=1,<3 ; python_version > '3'",
         "./folder",
         "-e ./folder",
-        "-e git+https://github.com/a/b#egg=c",
+        "-e git+http://example.org/a/b#egg=c",
         "https://example.org/x-1.0.whl",
         "x @ https://example.org/x-1.0.whl",
         "git+http://example.org/a/b",
@@ -75,6 +75,15 @@ def test_every_other_line_is_the_installers(line: str) -> None:
     """It is passed on as it is."""
     found = read(write(f"# comment\n\n{line}  # why\n"))
     assert (found.repositories, found.others) == ([], [line])
+
+
+@pytest.mark.parametrize("option", ["-e ", "-e", "--editable ", "--editable="])
+def test_a_repository_may_be_developed_in_place(option: str) -> None:
+    """However pip's option is written."""
+    [repository] = read(write(f"{option}git+ssh://git@github.com/a/b@v1#egg=c")).repositories
+    assert (repository.spec.url, repository.spec.ref) == ("https://github.com/a/b.git", "v1")
+    assert (repository.name, repository.editable) == ("c", True)
+    assert not read(write("git+https://github.com/a/b")).repositories[0].editable
 
 
 def test_a_marker_that_excludes_a_repository_leaves_it_out() -> None:

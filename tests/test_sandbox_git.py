@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import http.client
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from colab_magics import sandbox
-from colab_magics.sandbox import Repo, Sandbox
+from colab_magics.sandbox import Large, Repo, Sandbox
 
 
 @pytest.fixture
@@ -240,3 +242,26 @@ def test_wrong_names_and_paths_are_refused(box: Sandbox, repo: Repo) -> None:
             repo.commit({path: "x"})
     with pytest.raises(RuntimeError, match="fast-import failed"):
         repo.commit({"a": "b"}, branch="bad..name")
+
+
+def test_large_files_are_told_of_and_handed_out_for_downloads_only(box: Sandbox) -> None:
+    """An object that is not there is an error of its own, and strangers learn nothing."""
+    content = Large(b"large")
+    repo = box.private_repo("acme/big", {"data.bin": content})
+    oid = hashlib.sha256(content).hexdigest()
+
+    def batch(operation: str, *oids: str) -> tuple[int, bytes]:
+        body = json.dumps({"operation": operation, "objects": [{"oid": each, "size": 5} for each in oids]}).encode()
+        return _ask(box, "POST", "/acme/big.git/info/lfs/objects/batch", body)[:2]
+
+    status, answer = batch("download", oid, "0" * 64, "../config")
+    first, *others = json.loads(answer)["objects"]
+    assert (status, first["size"]) == (200, 5)
+    assert [each["error"]["code"] for each in others] == [404, 404]
+    place = first["actions"]["download"]["href"].removeprefix(repo.url.removesuffix("/acme/big"))
+    assert _ask(box, "GET", place)[:2] == (200, b"large")
+    assert _ask(box, "GET", place, Authorization="Basic")[0] == 401
+    assert _ask(box, "GET", place[:-64] + "0" * 64)[0] == 404
+    assert batch("upload", oid)[0] == 403
+    for body in (b"x", b"[]", b"{}"):
+        assert _ask(box, "POST", "/acme/big.git/info/lfs/objects/batch", body)[0] == 400

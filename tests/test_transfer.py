@@ -84,7 +84,7 @@ def test_a_content_that_changed_meanwhile_starts_over(
     link = box.file_link("data.bin", CONTENT)
     box.fail(link, cut_after=600_000, times=1)
     changed = CONTENT[::-1]
-    monkeypatch.setattr(transfer.time, "sleep", lambda _: (box.root / "dropbox" / "data.bin").write_bytes(changed))
+    monkeypatch.setattr(transfer.stopping, "sleep", lambda _: (box.root / "dropbox" / "data.bin").write_bytes(changed))
     fetch(box, link, tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == changed
 
@@ -121,7 +121,7 @@ def test_a_chunked_body_that_ends_early_is_never_taken_for_whole(
 def test_what_passes_is_waited_for(box: sandbox.Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """503 is tried again, 429 after the time that it names; both in the end deliver."""
     waits: list[float] = []
-    monkeypatch.setattr(transfer.time, "sleep", waits.append)
+    monkeypatch.setattr(transfer.stopping, "sleep", waits.append)
     link = box.file_link("data.bin", b"data")
     box.fail(link, status=503, times=2)
     fetch(box, link, tmp_path / "x")

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colab_magics import masking
-from colab_magics.core import git_helper, hosts
+from colab_magics.core import git_helper, hosts, lfs
 from colab_magics.core.environment import child_path
 from colab_magics.core.links import is_loopback
 from colab_magics.core.secrets import NAMED_VARIABLE, Credential
@@ -67,6 +67,7 @@ class Broker:
         self.refused: set[str] = set()
         self.asked: set[str] = set()
         self._tried: dict[str, int] = {}
+        self._azure: set[str] = set()
 
     def __enter__(self) -> Self:
         self.folder = _folder()
@@ -74,6 +75,7 @@ class Broker:
         self._server.bind(str(self.folder / "socket"))
         self._server.listen(16)
         self._closing = False
+        self._handles: list[int] = []
         self._thread = threading.Thread(target=self._serve, name="colab_magics broker", daemon=True)
         self._thread.start()
         return self
@@ -84,6 +86,8 @@ class Broker:
             knock.connect(str(self.folder / "socket"))  # wakes the thread, which then sees that it is over
         self._thread.join()
         self._server.close()
+        for handle in self._handles:
+            os.close(handle)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -113,12 +117,50 @@ class Broker:
                 (f"credential.{base}.useHttpPath", "true"),
             ]
             settings += [(f"url.{base}/.insteadOf", prefix) for prefix in hosts.ssh_prefixes(host)]
+        if self.credentials.get("dev.azure.com"):
+            settings += [
+                (f"url.{https}.insteadOf", ssh)
+                for project in sorted(self._azure)
+                for https, ssh in hosts.azure_prefixes(project)
+            ]
+        settings += lfs.configuration(env["PATH"], self.folder / "large")
         first = int(env.get("GIT_CONFIG_COUNT") or 0)
         for number, (key, value) in enumerate(settings, first):
             env[f"GIT_CONFIG_KEY_{number}"] = key
             env[f"GIT_CONFIG_VALUE_{number}"] = value
         env["GIT_CONFIG_COUNT"] = str(first + len(settings))
         return env
+
+    def learn(self, text: str) -> bool:
+        """Take from a text what git must be told to reach repositories in it over https.
+
+        Returns
+        -------
+        bool
+            Whether there was something new.
+        """
+        found = hosts.azure_projects(text) - self._azure
+        self._azure |= found
+        return bool(found and self.credentials.get("dev.azure.com"))
+
+    def unstored(self, name: str, text: str) -> str:
+        """Return a path at which children of this process can read a text until the broker is closed.
+
+        On Linux it is in this process's memory and on no disk; elsewhere in the broker's own folder.
+        """
+        if not hasattr(os, "memfd_create"):
+            path = self.folder / name
+            path.write_text(text, "utf-8")
+            return str(path)
+        handle = os.memfd_create(name)
+        self._handles.append(handle)
+        os.write(handle, text.encode())
+        return f"/proc/{os.getpid()}/fd/{handle}"
+
+    @property
+    def met_large_files(self) -> bool:
+        """Whether git came upon files of Git LFS, where git-lfs is there."""
+        return (self.folder / "large").exists()
 
     def try_next_username(self, host: str) -> bool:
         """Show the host's token with the next likely user name from now on.

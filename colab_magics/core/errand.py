@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from colab_magics.core import git, installed, installers, process, secrets
 from colab_magics.core.credentials import Broker
-from colab_magics.core.git import NeedsTokenError, RefusedTokenError, Remote
+from colab_magics.core.git import NeedsTokenError, RefusedTokenError, Remote, TryAgainError
 from colab_magics.core.installed import Dist
 from colab_magics.core.progress import Progress
 from colab_magics.core.refusals import read_refusal
@@ -28,7 +28,6 @@ class Options:
     """How to install; `colab_magics.core.packages.install` says what each means."""
 
     token: str | None = None
-    editable: bool = False
     src: Path = field(default_factory=Path)
     upgrade: bool = False
     force: bool = False
@@ -48,8 +47,8 @@ class Item:
         What is asked for.
     name : str or None
         The project's name, where that is known.
-    from_file : bool
-        Whether a requirements file asks for it.
+    editable : bool
+        Whether it is to be developed in place.
     remote : Remote or None
         Its commit, for a repository.
     folder : Path or None
@@ -62,7 +61,7 @@ class Item:
 
     spec: Spec
     name: str | None = None
-    from_file: bool = False
+    editable: bool = False
     remote: Remote | None = None
     folder: Path | None = None
     before: Dist | None = None
@@ -147,6 +146,8 @@ class Errand:
         while True:
             try:
                 return deed()
+            except TryAgainError:
+                continue
             except NeedsTokenError as error:
                 host, hints = str(error), list[str]()
                 if host and host not in looked:
@@ -163,9 +164,19 @@ class Errand:
             raise problem
 
     def check(self, done: process.Finished, label: str, spec: Spec | None, broker: Broker) -> None:
-        """Raise what an installer's failure means; nothing when it is none."""
+        """Raise what an installer's failure means; nothing when it is none.
+
+        Raises
+        ------
+        TryAgainError
+            When `persist` is to do it again.
+        InstallError, NeedsTokenError, RefusedTokenError
+            When it is not.
+        """
         if done.status == 0:
             return
+        if broker.learn(done.output):
+            raise TryAgainError
         if error := git.explain(done.output, spec, broker):
             raise error
         refusal = read_refusal(done.output)

@@ -16,7 +16,16 @@ from colab_magics.core.refusals import Refusal, read_refusal
 from colab_magics.core.specs import Spec
 from colab_magics.errors import InstallError
 
-__all__ = ["NeedsTokenError", "RefusedTokenError", "Remote", "explain", "near_refs", "pick_ref", "resolve"]
+__all__ = [
+    "NeedsTokenError",
+    "RefusedTokenError",
+    "Remote",
+    "TryAgainError",
+    "explain",
+    "near_refs",
+    "pick_ref",
+    "resolve",
+]
 
 _FULL = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
@@ -42,6 +51,10 @@ class RefusedTokenError(Exception):
     def __init__(self, message: str, host: str) -> None:
         super().__init__(message)
         self.host = host
+
+
+class TryAgainError(Exception):
+    """What failed may go well now: git knows another way to a repository."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +256,8 @@ def explain(output: str, spec: Spec | None, broker: Broker) -> Exception | None:
         "check the name, and that the token's owner has access",
         "no network": f"{host} cannot be reached ({_last_line(refusal.line)}); check the network and run it again",
         "server": f"{host} has trouble of its own ({_last_line(refusal.line)}); wait a little and run it again",
+        "large": f"the content of large files (Git LFS) of {shown} cannot be fetched ({_last_line(refusal.line)}); it "
+        "is missing there, or its host refuses it: push it, or ask the repository's owner",
         "ssh": f"{shown} is reached over ssh, and {host or 'the host'} does not know this machine's key "
         f"({_last_line(refusal.line)}); with a token for that host in the token file it is fetched over https instead",
     }

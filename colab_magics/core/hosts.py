@@ -8,7 +8,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["HOSTS", "VARIABLES", "Host", "host_of", "repository_address", "ssh_prefixes", "usernames"]
+__all__ = [
+    "HOSTS",
+    "VARIABLES",
+    "Host",
+    "api_of",
+    "azure_prefixes",
+    "azure_projects",
+    "host_of",
+    "repository_address",
+    "ssh_prefixes",
+    "takes_token_as_username",
+    "usernames",
+]
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,8 @@ class Host:
         token's own, which only its owner knows.
     username : str
         The user name for tokens of any other form.
+    is_username : bool
+        Whether the token itself stands in the user name's place.
     """
 
     title: str
@@ -35,6 +49,7 @@ class Host:
     variables: tuple[str, ...]
     tokens: tuple[tuple[str, str], ...]
     username: str
+    is_username: bool = False
 
 
 HOSTS = (
@@ -63,6 +78,8 @@ HOSTS = (
     ),
     Host("Azure DevOps", ("dev.azure.com",), ("AZURE_DEVOPS_EXT_PAT",), (), "pat"),
     Host("Gitea", ("gitea.com", "codeberg.org"), (), (), "git"),
+    # An index of packages: https://TOKEN:@pypi.fury.io/ACCOUNT/.
+    Host("Gemfury", ("pypi.fury.io",), (), (), "", is_username=True),
 )
 
 #: The environment variables and notebook secrets of each public host, in the order they are tried.
@@ -79,6 +96,7 @@ _SSH_NAMES = {
     "ssh.dev.azure.com": "dev.azure.com",
     "vs-ssh.visualstudio.com": "dev.azure.com",
 }
+_PROJECT = r"([^/\s'\"]+/[^/\s'\"]+)"
 
 
 def host_of(name: str) -> Host | None:
@@ -129,6 +147,28 @@ def usernames(name: str, token: str, given: str | None) -> list[str]:
     return list(dict.fromkeys(username for username in found if username)) or ["x-access-token"]
 
 
+def takes_token_as_username(name: str) -> bool:
+    """Tell whether a host wants to see the token where a user name is."""
+    kind = host_of(name)
+    return kind is not None and kind.is_username
+
+
+def api_of(name: str) -> tuple[str, str] | None:
+    """Return the host and the path of the API that takes a host's tokens; None for a host that is not GitHub's kind.
+
+    Parameters
+    ----------
+    name : str
+        The host, with its port where it has one.
+    """
+    kind = host_of(name)
+    if kind is None or kind.title != "GitHub":
+        return None
+    if name == "github.com" or name.endswith(".ghe.com"):
+        return f"api.{name}", "/"
+    return name, "/api/v3/"  # GitHub Enterprise Server
+
+
 def ssh_prefixes(name: str) -> list[str]:
     """List what addresses of a host begin with when they are for ssh, or for git's own protocol.
 
@@ -144,6 +184,23 @@ def ssh_prefixes(name: str) -> list[str]:
     for known in [name, *(alias for alias, host in _SSH_NAMES.items() if host == name != "dev.azure.com")]:
         found += [f"git@{known}:", *(f"ssh://git@{known}:{port}/" for port in _SSH_PORTS)]
     return found
+
+
+def azure_prefixes(project: str) -> list[tuple[str, str]]:
+    """List what stands in https for what ssh addresses of an Azure DevOps project (``ORG/PROJECT``) begin with.
+
+    The repository's name comes after ``_git/`` there, so no rule can be made for all projects at once.
+    """
+    organisation = project.partition("/")[0]
+    starts = [f"git@ssh.dev.azure.com:v3/{project}/", f"{organisation}@vs-ssh.visualstudio.com:v3/{project}/"]
+    starts += [f"ssh://git@ssh.dev.azure.com{port}/v3/{project}/" for port in ("", ":22")]
+    return [(f"https://dev.azure.com/{project}/_git/", start) for start in starts]
+
+
+def azure_projects(text: str) -> set[str]:
+    """Find the Azure DevOps projects (``ORG/PROJECT``) whose repositories a text names."""
+    found = re.findall(rf"(?:ssh\.dev\.azure|vs-ssh\.visualstudio)\.com(?::\d+)?[:/]v3/{_PROJECT}/", text)
+    return {*found, *re.findall(rf"\bdev\.azure\.com/{_PROJECT}/_git/", text)}
 
 
 def repository_address(host: str, path: str, *, ssh: bool = False, loopback: bool = False) -> tuple[str, str]:

@@ -1,20 +1,23 @@
 """Private package indexes: their passwords reach pip and uv through a keyring command that asks the broker.
 
 Both know keyring's command line (``keyring get SERVICE USERNAME``) as a source of passwords. A small script of that
-name, first on the path, passes the question on; so an index's address carries a user name and nothing else.
+name, first on the path, passes the question on; so an index's address carries a user name and nothing else. Where the
+token itself is the user name they find it in a netrc file that is on no disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from colab_magics import masking
-from colab_magics.core import git_helper, secrets
+from colab_magics.core import git_helper, hosts, secrets
 from colab_magics.core.credentials import Broker
 from colab_magics.core.links import is_loopback
 from colab_magics.core.secrets import Credential, Secret
@@ -25,6 +28,8 @@ __all__ = ["Indexes"]
 
 #: What goes with a token where the index does not care, as at PyPI and GitLab.
 _USERNAME = "__token__"
+#: A netrc file wants a password where there is none.
+_NO_PASSWORD = "NOPASS"  # noqa: S105 - see above
 _VARIABLES = (
     "PIP_INDEX_URL",
     "PIP_EXTRA_INDEX_URL",
@@ -53,6 +58,7 @@ class Indexes:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.credentials: dict[str, Credential] = {}
+        self._logins: dict[str, Secret] = {}
         # Now, before anything is started: a variable that holds a known secret reaches no child.
         self._cleaned = self._without_passwords(os.environ)
 
@@ -85,10 +91,10 @@ class Indexes:
         if parts.password:
             if len("".join(parts.password.split())) >= 8:
                 masking.register(unquote(parts.password))
-            raise TokenError(
-                f"a password stands in the address of the index on {parts.hostname}: revoke it, make a new one, put "
-                "that into the token file for this host, and give the address without it"
-            )
+            raise _typed(parts)
+        if hosts.takes_token_as_username(_host(parts)) and len(parts.username or "") >= 8:
+            masking.register(unquote(parts.username or ""))
+            raise _typed(parts)
         credential = self._known(url)
         if credential is None:
             return url
@@ -101,7 +107,19 @@ class Indexes:
             broker.indexes = dict(self.credentials)
             env["PATH"] = os.pathsep.join([_keyring(broker), env["PATH"]])
             env |= {"PIP_KEYRING_PROVIDER": "subprocess", "UV_KEYRING_PROVIDER": "subprocess"}
+        if self._logins:
+            env["NETRC"] = broker.unstored("netrc", self._netrc())
         return env
+
+    def _netrc(self) -> str:
+        """Return the user's own netrc file, with a line for each host before it that wants its token as a user name."""
+        lines = [
+            f"machine {host.partition(':')[0]} login {token.reveal()} password {_NO_PASSWORD}\n"
+            for host, token in self._logins.items()
+        ]
+        with contextlib.suppress(OSError, UnicodeDecodeError):  # most have none
+            lines.append(Path(os.environ.get("NETRC") or Path.home() / ".netrc").read_text("utf-8"))
+        return "".join(lines)
 
     def _known(self, url: str) -> Credential | None:
         parts = urlsplit(url)
@@ -115,6 +133,9 @@ class Indexes:
 
     def _keep(self, parts: SplitResult, credential: Credential) -> str:
         host = _host(parts)
+        if hosts.takes_token_as_username(host):
+            self._logins[host] = credential.token
+            return urlunsplit(parts._replace(netloc=host))
         username = unquote(parts.username or "") or credential.username or _USERNAME
         self.credentials[host] = Credential(credential.token, username)
         return urlunsplit(parts._replace(netloc=f"{username}@{host}"))
@@ -127,7 +148,11 @@ class Indexes:
             for number, word in enumerate(words):
                 label, at, url = word.rpartition("=") if re.match(r"[\w-]+=\w+://", word) else ("", "", word)
                 parts = urlsplit(url)
-                if parts.password and len(parts.password) >= 8 and parts.username:
+                if hosts.takes_token_as_username(_host(parts)) and len(parts.username or "") >= 8:
+                    secret = Secret(unquote(parts.username or ""), f"the environment variable {name}")
+                    words[number] = label + at + self._keep(parts, Credential(secret))
+                    cleaned[name] = " ".join(words)
+                elif parts.password and len(parts.password) >= 8 and parts.username:
                     secret = Secret(unquote(parts.password), f"the environment variable {name}")
                     words[number] = label + at + self._keep(parts, Credential(secret))
                     cleaned[name] = " ".join(words)
@@ -144,6 +169,13 @@ def _keyring(broker: Broker) -> str:
         script.write_text(f'#!/bin/sh\nexec {" ".join(map(shlex.quote, words))} "$@"\n', "utf-8")
         script.chmod(0o700)
     return str(folder)
+
+
+def _typed(parts: SplitResult) -> TokenError:
+    return TokenError(
+        f"a token stands in the address of the index on {parts.hostname}: revoke it, make a new one, put that into the "
+        "token file for this host, and give the address without it"
+    )
 
 
 def _host(parts: SplitResult) -> str:

@@ -6,20 +6,21 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from colab_magics.core import git, installed, installers, layout, requirements, stale, tokenfile
-from colab_magics.core.checkout import checkout, head
+from colab_magics.core import expiry, git, installed, installers, layout, lfs, requirements, satisfied, stale, tokenfile
+from colab_magics.core.checkout import checkout, contains, fetch_large, head
 from colab_magics.core.credentials import Broker
 from colab_magics.core.errand import Errand, Item, Options
+from colab_magics.core.git import Remote
 from colab_magics.core.indexes import Indexes
 from colab_magics.core.installed import Dist
 from colab_magics.core.installers import Order
 from colab_magics.core.progress import Progress
 from colab_magics.core.results import InstallResult, Package
+from colab_magics.core.secrets import Credential
 from colab_magics.core.settings import Settings
 from colab_magics.core.specs import canonical
 from colab_magics.errors import InstallError
@@ -76,14 +77,17 @@ class Installation:
         self._read_files()
         self._warn()
         with Broker(self.errand.credentials(item.spec.host for item in self.items)) as broker:
+            broker.learn("\n".join(item.spec.url for item in self.items))
+            expiry.ask(self._shown(broker))
             self.errand.persist(broker, lambda: self._resolve(broker))
+            expiry.ask(self._shown(broker))  # also those that were only found when the host wanted one
             before = installed.snapshot()
             for item in self.items:
                 self._compare(item, before)
             todo = [item for item in self.items if not item.done]
             lines = [line for _, found in self.plain for line in found.others]
             lines += [f"-c {path}" for path in self.options.constraints if lines]
-            files = bool(lines) and (self.options.force or self.options.upgrade or not installed.lines_hold(lines))
+            files = bool(lines) and (self.options.force or self.options.upgrade or not satisfied.lines_hold(lines))
             if self.options.dry_run or not (todo or files):
                 status = "planned" if todo or files else "up-to-date"
                 return InstallResult([_package(item, item.before) for item in self.items], status=status)
@@ -93,6 +97,8 @@ class Installation:
                 self.scratch = scratch
                 order = self._order(Path(scratch))
                 self.errand.persist(broker, lambda: self._install(todo, order, broker))
+                news = [dist for key, dist in installed.snapshot().items() if before.get(key) != dist]
+                self.errand.persist(broker, lambda: self._fill(news, broker))
         after = installed.snapshot()
         changed = {key for key, dist in after.items() if before.get(key) != dist}
         stale.activate(key for key in changed if after[key].editable)
@@ -106,9 +112,12 @@ class Installation:
             found = requirements.read(path)
             self.plain.append((path, found))
             for repository in found.repositories:
-                item = Item(repository.spec, name=repository.name, from_file=True)
+                item = Item(repository.spec, name=repository.name, editable=repository.editable)
                 if not any(item.is_same(other) for other in self.items):
                     self.items.append(item)
+
+    def _shown(self, broker: Broker) -> dict[str, Credential | None]:
+        return {item.spec.host: broker.credentials.get(item.spec.host) for item in self.items}
 
     def _warn(self) -> None:
         """Say once for each token file that others can read it."""
@@ -134,19 +143,23 @@ class Installation:
 
     def _compare(self, item: Item, before: dict[str, Dist]) -> None:
         """Decide whether an item is installed already, at its commit and with all that it requires."""
-        if item.remote is not None and self.options.editable and not item.from_file:
+        if item.remote is not None and item.editable:
             item.folder = self.options.src / item.spec.repository
         item.before = item.find(before.values())
         if item.before is None:
             return
         if item.folder is None:
             item.done = bool(item.remote and not item.before.editable and item.before.is_at(item.remote.commit))
-        elif self.options.editable and item.before.editable:
-            item.done = item.remote is None or head(item.folder) == item.remote.commit
+        elif item.editable and item.before.editable:
+            item.done = item.remote is None or self._is_there(item.folder, item.remote)
             item.done = item.done and not item.before.is_older_than(item.project)
         if item.done and not self.options.no_deps:
-            item.done = installed.dependencies_hold(metadata.distribution(item.before.key), item.spec.extras)
+            item.done = satisfied.dependencies_hold(item.before.key, item.spec.extras)
         item.done = item.done and not self.options.force
+
+    def _is_there(self, clone: Path, remote: Remote) -> bool:
+        # A branch that is followed may have its owner's own commits on top; a tag or a commit is meant exactly.
+        return contains(clone, remote.commit) if remote.branch else head(clone) == remote.commit
 
     def _order(self, scratch: Path) -> Order:
         """Return the order for the lines of the requirements files, without their repositories.
@@ -187,14 +200,35 @@ class Installation:
             label = ", ".join(item.spec.shown for item in again)
             self._call(Order(force=True, no_deps=True, indexes=self.options.indexes), label, again, broker)
 
-    def _call(self, order: Order, label: str, items: Sequence[Item], broker: Broker) -> None:
-        named = list(items)
+    def _fill(self, news: Sequence[Dist], broker: Broker) -> None:
+        """Fetch the content of files that are mere pointers to Git LFS, or say how to come by it."""
+        found = {dist: lfs.pointers(dist.place) for dist in news if dist.commit}
+        hollow = [dist for dist, files in found.items() if files]
+        if hollow and lfs.is_available():
+            order = Order(tuple(map(installers.pinned, hollow)), force=True, no_deps=True, indexes=self.options.indexes)
+            self._call(order, ", ".join(dist.name for dist in hollow), [], broker, lfs.FRESH)
+            found = {dist: lfs.pointers(dist.place) for dist in hollow}
+        told = {dist.name: files for dist, files in found.items()}
+        for item in self.items:
+            if item.folder is not None and item.remote is not None and not item.done:
+                told[item.spec.shown] = fetch_large(item.spec, item.folder, broker)
+        for label, files in told.items():
+            if files:
+                self.progress.say(lfs.warning(label, files))
+
+    def _call(
+        self, order: Order, label: str, items: Sequence[Item], broker: Broker, more: dict[str, str] | None = None
+    ) -> None:
+        named, more = list(items), more or {}
         while True:
             self.progress.begin(f"installing {label}")
             try:
-                done = self.installer.run(_with_items(order, named, self.options), self._environment(broker))
+                done = self.installer.run(_with_items(order, named), self._environment(broker) | more)
             finally:
                 self.progress.end()
+            if done.status and broker.met_large_files and more != lfs.FRESH and self.installer.uv:
+                more = lfs.FRESH  # uv had left pointers in their places, which a build may not like
+                continue
             if done.status == 0 or not (self._learn_name(done.output, named) or _leave_out(done.output, named)):
                 break
         self.errand.check(done, label, items[0].spec if len(items) == 1 else None, broker)
@@ -232,7 +266,7 @@ class Installation:
 _warned: set[Path] = set()
 
 
-def _with_items(order: Order, items: Sequence[Item], options: Options) -> Order:
+def _with_items(order: Order, items: Sequence[Item]) -> Order:
     targets: list[str] = []
     editables: list[str] = []
     for item in items:
@@ -240,8 +274,8 @@ def _with_items(order: Order, items: Sequence[Item], options: Options) -> Order:
             targets.append(item.requirement())
         else:
             extras = f"[{','.join(item.spec.extras)}]" if item.spec.extras else ""
-            (editables if options.editable else targets).append(f"{os.path.abspath(item.project)}{extras}")
-    return replace(order, targets=tuple(targets), editables=tuple(editables))
+            (editables if item.editable else targets).append(f"{os.path.abspath(item.project)}{extras}")
+    return replace(order, targets=(*order.targets, *targets), editables=tuple(editables))
 
 
 def _leave_out(output: str, items: list[Item]) -> bool:
@@ -264,7 +298,7 @@ def _package(item: Item, dist: Dist | None) -> Package:
         commit = dist.commit
     url = str(item.folder) if item.spec.is_folder else item.spec.url
     name = dist.name if dist else item.name or item.spec.repository
-    return Package(name, dist.version if dist else "?", url, item.spec.ref, commit, changed=not item.done)
+    return Package(name, dist.version if dist else "", url, item.spec.ref, commit, changed=not item.done)
 
 
 def _is_news(dist: Dist, before: Dist | None) -> bool:

@@ -14,8 +14,10 @@ from packaging.utils import canonicalize_name
 
 from colab_magics.core import process
 from colab_magics.core.environment import child_path
+from colab_magics.core.installed import Dist
 from colab_magics.core.refusals import told_to_build
 from colab_magics.core.specs import canonical
+from colab_magics.core.uvwords import for_uv
 from colab_magics.errors import InstallError
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "choose",
     "explain_failure",
     "other_name",
+    "pinned",
     "pip_command",
     "required_addresses",
     "uv_command",
@@ -53,7 +56,8 @@ _CONFLICT = re.compile(
     r"ResolutionImpossible|No solution found when resolving|conflicting dependencies|Cannot install "
 )
 _NO_PROJECT = re.compile(
-    r"does not appear to be a Python project|neither 'setup\.py' nor 'pyproject\.toml' found|is not installable"
+    r"does not appear to be a Python project|neither 'setup\.py' nor 'pyproject\.toml' found|is not installable|"
+    r"has no subdirectory"
 )
 _BUILD = re.compile(
     r"did not run successfully|subprocess-exited-with-error|metadata-generation-failed|Failed (?:to build|building)|"
@@ -125,7 +129,14 @@ class Installer:
         return self.pip([*_pip_flags(order)], env)
 
     def pip(self, arguments: Sequence[str], env: Mapping[str, str]) -> process.Finished:
-        """Run ``pip install`` with these arguments."""
+        """Run ``pip install`` with these arguments, as quickly as it goes: with uv where uv does the same with them."""
+        has_pip = importlib.util.find_spec("pip") is not None
+        words = for_uv(arguments) if self.uv else None
+        if self.uv and (words or not has_pip):
+            command = [*_uv_install(self.uv), *(words or arguments)]
+            done = process.run(command, env={**env, "UV_NO_WRAP": "1"})
+            if done.status == 0 or not has_pip:
+                return done
         return process.run([sys.executable, "-m", "pip", "install", *arguments], env={**env, **_PIP_WAYS})
 
 
@@ -164,7 +175,7 @@ def uv_command(uv: str, order: Order) -> list[str]:
     uv's ``--upgrade`` would upgrade every dependency too. pip's upgrades what is named, and a dependency only when
     it must; for uv that is ``--upgrade-package``.
     """
-    command = [uv, "pip", "install", "--python", sys.executable, "--no-progress", "--color", "never"]
+    command = _uv_install(uv)
     if order.upgrade:
         for name in order.names:
             command += ["--upgrade-package", name]
@@ -173,9 +184,19 @@ def uv_command(uv: str, order: Order) -> list[str]:
     return [*command, *order.words()]
 
 
+def _uv_install(uv: str) -> list[str]:
+    return [uv, "pip", "install", "--python", sys.executable, "--no-progress", "--color", "never"]
+
+
 def _pip_flags(order: Order) -> list[str]:
     flags = (("--upgrade", order.upgrade), ("--force-reinstall", order.force), ("--no-deps", order.no_deps))
     return [*(flag for flag, on in flags if on), *order.words()]
+
+
+def pinned(dist: Dist) -> str:
+    """Return what is installed from a repository, as an argument that installs just that."""
+    part = f"#subdirectory={dist.subdirectory}" if dist.subdirectory else ""
+    return f"{dist.key} @ git+{dist.url}@{dist.commit}{part}"
 
 
 def other_name(output: str) -> tuple[str, str] | None:

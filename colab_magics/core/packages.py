@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from colab_magics.core import installed, installers, layout, secrets, stale
+from colab_magics.core import expiry, installed, installers, layout, lfs, secrets, stale
 from colab_magics.core.credentials import Broker
 from colab_magics.core.errand import Errand, Item, Options
 from colab_magics.core.indexes import Indexes
@@ -98,7 +98,6 @@ def install(
         constraints=tuple(path.absolute() for path in _files(constraints, "constraints", settings)),
         indexes=indexes.options(index_url, extra_index_urls),
         token=token,
-        editable=editable,
         src=Path(layout.expand(src or ".", settings)),
         upgrade=upgrade,
         force=force,
@@ -106,10 +105,12 @@ def install(
         dry_run=dry_run,
     )
     files = _files(requirements, "requirements", settings)
-    items = _items(specs, settings)
+    items = _items(specs, settings, editable=editable)
     if not items and not files:
         raise InstallError("nothing to install; give org/repo, or -r FILE")
     result = Installation(items, files, options, indexes, settings, progress).run()
+    for note in expiry.notes():
+        progress.say(note)
     result.seconds = time.monotonic() - began
     return result
 
@@ -125,7 +126,7 @@ def pip_install(arguments: Sequence[str], *, settings: Settings | None = None, p
     settings = settings or Settings.load()
     secrets.refuse_literal(arguments)
     errand = Errand(Options(), settings, progress)
-    pip, indexes = installers.choose("pip"), Indexes(settings)
+    pip, indexes = installers.choose(settings.installer), Indexes(settings)
     before = installed.snapshot()
     with Broker(errand.credentials([])) as broker, tempfile.TemporaryDirectory(prefix="colab_magics-") as scratch:
 
@@ -134,8 +135,11 @@ def pip_install(arguments: Sequence[str], *, settings: Settings | None = None, p
             errand.check(pip.pip(arguments, env), "pip install", None, broker)
 
         errand.persist(broker, run)
-    after = installed.snapshot()
-    stale.activate(key for key, dist in after.items() if dist.editable and before.get(key) != dist)
+    news = [dist for key, dist in installed.snapshot().items() if before.get(key) != dist]
+    stale.activate(dist.key for dist in news if dist.editable)
+    for dist in news:
+        if dist.commit and (files := lfs.pointers(dist.place)):
+            progress.say(lfs.warning(dist.name, files))
 
 
 def _files(paths: Sequence[str | os.PathLike[str]], kind: str, settings: Settings) -> list[Path]:
@@ -146,8 +150,8 @@ def _files(paths: Sequence[str | os.PathLike[str]], kind: str, settings: Setting
     return found
 
 
-def _items(specs: Sequence[str], settings: Settings) -> list[Item]:
+def _items(specs: Sequence[str], settings: Settings, *, editable: bool) -> list[Item]:
     owner = secrets.default_owner(settings) if any(map(is_bare, specs)) else None
     host, name = owner or ("github.com", None)
-    found = [Item(parse_spec(spec, owner=name, owner_host=host)) for spec in specs]
+    found = [Item(parse_spec(spec, owner=name, owner_host=host), editable=editable) for spec in specs]
     return [item for number, item in enumerate(found) if not any(item.is_same(other) for other in found[:number])]

@@ -9,7 +9,7 @@ from typing import Literal
 
 __all__ = ["Kind", "Refusal", "read_refusal", "told_to_build"]
 
-Kind = Literal["refused", "needs token", "forbidden", "not found", "no ref", "no network", "ssh", "server"]
+Kind = Literal["refused", "needs token", "forbidden", "not found", "no ref", "no network", "ssh", "server", "large"]
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,17 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
         rf"unable to access {_URL}: (?:{_TROUBLE})",
     ),
     ("ssh", r"(?P<url>[\w.-]+@[\w.-]+): Permission denied|Host key verification failed|cannot run ssh|ssh: Could not"),
+    ("large", r"batch response: .|Smudge error: .|smudge filter lfs failed"),
     (
         "no ref",
         _NO_REF,
     ),
 )
-_NOISE = re.compile(r"note: This error originates|^\s*hint: |DEPRECATION|end of output")
+_NOISE = re.compile(
+    r"note: This error originates|^\s*hint: |DEPRECATION|end of output|"
+    r"^\s*(?:Using Python \d|Updat(?:ing|ed) \w+://|Resolved \d+ package|Building \S+ @ |Looking in (?:links|indexes):|"
+    r"Running command git |[0-9a-f]{40}$)"
+)
 _KNOWN = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _PATTERNS)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -16,9 +16,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from colab_magics.core.specs import Spec, parse_spec
 from colab_magics.errors import InstallError, TokenError
 
-__all__ = ["Repository", "Requirements", "lines", "nested", "read"]
+__all__ = ["Repository", "Requirements", "lines", "nested", "read", "repository"]
 
 _NESTED = re.compile(r"(?P<option>-r|--requirement|-c|--constraint)(?:[ =]+|(?<=-[rc]))(?P<path>\S.*)$")
+_EDITABLE = re.compile(r"(?:-e|--editable)(?:[ =]+|(?<=-e))(?=git\+)")
 _FIND_LINKS = re.compile(r"(?P<option>-f|--find-links)(?:[ =]+|(?<=-f))(?P<path>\S.*)$")
 
 
@@ -32,10 +33,13 @@ class Repository:
         The repository.
     name : str or None
         The project's name, where the line has one.
+    editable : bool
+        Whether it is to be developed in place.
     """
 
     spec: Spec
     name: str | None = None
+    editable: bool = False
 
 
 @dataclass
@@ -110,16 +114,16 @@ def _read(path: Path, found: Requirements, above: tuple[Path, ...]) -> None:
                 found.others.append(f"-c {os.path.abspath(inner[1])}")
             continue
         try:
-            repository = _repository(text)
+            line = repository(_EDITABLE.sub("", text))
         except TokenError:
             raise TokenError(
                 f"a token stands in {str(path)!r}: revoke it, make a new one, put that into the token file, and write "
                 "the address in the requirements without it"
             ) from None
-        if repository is None:
+        if line is None:
             found.others.append(_absolute(text, path))
-        elif isinstance(repository, Repository):
-            found.repositories.append(repository)
+        elif isinstance(line, Repository):
+            found.repositories.append(replace(line, editable=_EDITABLE.match(text) is not None))
 
 
 def lines(path: Path) -> Iterator[str]:
@@ -151,7 +155,7 @@ def is_option(text: str) -> bool:
     return text.startswith("-")
 
 
-def _repository(text: str) -> Repository | bool | None:
+def repository(text: str) -> Repository | bool | None:
     """Read a line as a repository: None for any other line, False for one that its marker excludes."""
     address = re.match(r"(?:(?P<head>[\w.-]+\s*(?:\[[^\]]*\])?)\s*@\s*)?(?P<url>git\+\S+?)(?P<rest>\s+;.*)?$", text)
     if not address:

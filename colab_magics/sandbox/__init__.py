@@ -14,12 +14,13 @@ folder. It needs the ``git`` program for repositories, and nothing beyond Python
 from __future__ import annotations
 
 from colab_magics.sandbox.box import Sandbox
+from colab_magics.sandbox.lfs import Large
 from colab_magics.sandbox.packages import package
 from colab_magics.sandbox.repos import Repo
 from colab_magics.sandbox.sample import serve
 from colab_magics.sandbox.server import Request
 
-__all__ = ["Repo", "Request", "Sandbox", "package", "serve", "start"]
+__all__ = ["Large", "Repo", "Request", "Sandbox", "package", "serve", "start"]
 
 
 def start(*, activate: bool = True, username: str = "acme", token: str | None = None) -> Sandbox:

@@ -13,12 +13,16 @@ from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
+from colab_magics.sandbox import lfs
 from colab_magics.sandbox.repos import Repo, git_environment
 from colab_magics.sandbox.server import Exchange
 
 __all__ = ["GitHost"]
 
 _BLOCK = 64 << 10
+_PATH = re.compile(
+    r"/(.+?)(?:\.git)?(?:/(info/refs|git-upload-pack|git-receive-pack|info/lfs/objects/(?:batch|[0-9a-f]{64})))?/?"
+)
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="sandbox"'}
 
 
@@ -45,7 +49,7 @@ class GitHost:
 
     def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
-        found = re.fullmatch(r"/(.+?)(?:\.git)?(?:/(info/refs|git-upload-pack|git-receive-pack))?/?", exchange.url_path)
+        found = _PATH.fullmatch(exchange.url_path)
         name, action = (found[1], found[2]) if found else ("", None)
         repo = self.repos.get(name)
         # A stranger must not learn which private repositories exist: unknown names ask for a token too.
@@ -59,6 +63,11 @@ class GitHost:
             _say(exchange, 403, "The sandbox is read-only")
         elif action is None:
             _say(exchange, 200, f"This is {name}. Clone it with git.")
+        elif action == "info/lfs/objects/batch":
+            address = f"http://{exchange.headers.get('Host')}/{name}.git/info/lfs/objects"
+            lfs.answer_batch(exchange, repo.folder, address)
+        elif action.startswith("info/lfs/"):
+            lfs.answer_download(exchange, repo.folder, action.rpartition("/")[2])
         else:
             self._run(exchange, f"/{name}.git/{action}")
 

@@ -8,9 +8,11 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from colab_magics.sandbox.lfs import Large, keep, pointer
+
 __all__ = ["Content", "Repo", "Submodules", "git_environment"]
 
-#: Text or bytes of a file; None deletes it.
+#: Text or bytes of a file, a `Large` one for Git LFS; None deletes it.
 Content = str | bytes | None
 #: Path -> the repository that stands there, or its (address, commit).
 Submodules = Mapping[str, "Repo | tuple[str, str]"]
@@ -111,7 +113,8 @@ class Repo:
         Parameters
         ----------
         files : mapping of str to str, bytes or None
-            POSIX path -> the file's new content; None deletes it. Other files stay as they are.
+            POSIX path -> the file's new content; None deletes it. Other files stay as they are. That of a `Large`
+            one is served through Git LFS; a ``.gitattributes`` must say so too.
         message : str
             The commit's message.
         tag : str, optional
@@ -142,7 +145,9 @@ class Repo:
         if parent := self._tip(branch) or self._tip(self.branch):
             stream.append(f"from {parent}\n".encode())
         for path, content in changes.items():
-            stream.append(_change(path, content))
+            if isinstance(content, Large):
+                keep(content, self.folder)
+            stream.append(_change(path, pointer(content) if isinstance(content, Large) else content))
         stream += [f"M 160000 {self._submodules[path][1]} {path}\n".encode() for path in submodules or {}]
         if tag and annotated:
             stream += [f"tag {tag}\nfrom :1\ntagger {who}\n".encode(), _data(tag)]

@@ -16,6 +16,7 @@ fail() {
 finish() {
   status=$?
   trap - EXIT
+  [ -z "$held" ] || rm -f "$held"
   for folder in "$work" "$private"; do
     if [ -n "$folder" ] && [ -d "$folder" ]; then
       chmod -R u+rwX "$folder" && rm -rf "$folder"
@@ -26,6 +27,24 @@ finish() {
     status=1
   fi
   exit "$status"
+}
+
+# Of two runs of this script in one folder at once the second waits. The lock names the process that holds it, so that
+# of one that was killed is taken over.
+hold() {
+  lock=${TMPDIR:-/tmp}/colab_magics-$(printf '%s' "${0##*/} $PWD" | cksum | tr ' ' '-').lock
+  waiting=
+  until ln -s "$$" "$lock" 2>/dev/null; do
+    holder=$(readlink "$lock") || continue
+    if kill -0 "$holder" 2>/dev/null; then
+      [ -n "$waiting" ] || say "waiting for process $holder, which runs this script in this folder too"
+      waiting=yes
+      sleep 1
+    else
+      rm "$lock"
+    fi
+  done
+  held=$lock
 }
 
 # interrupt STATUS: a signal came.

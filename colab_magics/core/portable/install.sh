@@ -2,10 +2,10 @@
 # shellcheck shell=sh disable=SC2154,SC2034
 
 # private_pip [OPTIONS] WHAT...: WHAT is `--repo URL REF EXTRAS SUBDIRECTORY`, `--own NAME REF EXTRAS SUBDIRECTORY` (the
-# token file says whose), `--folder FOLDER EXTRAS` or `-r FILE`; '' stands for none. All are one installation. It is
+# token file says whose), `--folder FOLDER EXTRAS`, `-r FILE` or `-c FILE`; '' stands for none. All are one installation. It is
 # called in a subshell, so that what git is told of tokens ends with it.
 private_pip() {
-  editable='' again='' source_folder=. tokens_from='' named='' flags=''
+  editable='' again='' source_folder=. tokens_from='' named='' flags='' extra='' todo=''
   while :; do
     case $1 in
       --upgrade | --force-reinstall) again=yes flags="$flags $1" ;;
@@ -14,10 +14,17 @@ private_pip() {
       --src) source_folder=$2 && shift ;;
       --token-file) tokens_from=$2 && shift ;;
       --token) named=$2 && shift ;;
+      --index-url) PIP_INDEX_URL=$2 && export PIP_INDEX_URL && shift ;;
+      --extra-index-url) extra="${extra:+$extra }$2" && shift ;;
       *) break ;;
     esac
     shift
   done
+  # In its environment, so that what builds a package finds its tools there too.
+  if [ -n "$extra" ]; then
+    PIP_EXTRA_INDEX_URL=$extra
+    export PIP_EXTRA_INDEX_URL
+  fi
   source_folder=$(expand_path "$source_folder")
   load_tokens "$tokens_from"
   hosts=
@@ -52,22 +59,24 @@ private_pip() {
         shift 3
         left=$((left - 3))
         ;;
-      -r)
-        file=$(expand_path "$2")
-        [ -f "$file" ] || fail "the requirements file '$2' does not exist; correct it, or sync it first"
+      -r | -c)
+        option=$1 file=$(expand_path "$2")
+        [ -f "$file" ] || fail "the file '$2' of $1 does not exist; correct it, or sync it first"
+        [ "$1" = -c ] || todo=yes
         shift 2
         left=$((left - 2))
-        set -- "$@" -r "$file"
+        set -- "$@" "$option" "$file"
         continue
         ;;
     esac
+    [ -z "$asked" ] || todo=yes
     if [ -n "$asked" ] && [ -n "$editable" ]; then
       set -- "$@" --editable "$asked"
     elif [ -n "$asked" ]; then
       set -- "$@" "$asked"
     fi
   done
-  if [ $# -eq 0 ]; then
+  if [ -z "$todo" ]; then
     say "line $line: private_pip: up to date"
     return 0
   fi
@@ -167,7 +176,8 @@ check_out() {
   moved=yes
   if [ ! -d "$1" ] || [ -z "$(find "$1/." ! -name . -prune -print)" ]; then
     mkdir -p "$source_folder"
-    git clone --quiet --recurse-submodules ${branch:+--branch "$branch"} "$url" "$1"
+    git clone --quiet --recurse-submodules ${branch:+--branch "$branch"} "$url" "$1" ||
+      fail "$url could not be cloned into '$1'; what git says stands above"
     if [ -z "$branch" ]; then
       git -C "$1" checkout --quiet --recurse-submodules "$commit"
     fi
@@ -180,10 +190,11 @@ check_out() {
   fi
   [ -z "$(git -C "$1" status --porcelain --untracked-files=no)" ] ||
     fail "'$1' has changes that are not committed, so it was not moved; commit or stash them"
-  git -C "$1" fetch --quiet --tags origin
+  git -C "$1" fetch --quiet --tags origin || fail "$url could not be fetched into '$1'; what git says stands above"
   if [ -n "$branch" ]; then
     git -C "$1" checkout --quiet "$branch"
-    git -C "$1" merge --quiet --ff-only "$commit"
+    git -C "$1" merge --quiet --ff-only "$commit" ||
+      fail "'$1' has commits of its own, so it was not moved to those of $url; push them, or use --src DIR"
   else
     git -C "$1" checkout --quiet "$commit"
   fi
