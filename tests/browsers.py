@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -235,7 +236,9 @@ def opened(lab: Lab, notebook: str, folder: Path) -> Iterator[Page]:
     options.add_argument("--no-sandbox")
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     options.add_experimental_option("perfLoggingPrefs", {"enableNetwork": True, "enablePage": False})
-    env = dict(os.environ) | {"HOME": str(folder), "TMPDIR": str(folder)}
+    # A folder with a short name: the browser puts a socket there.
+    brief = tempfile.mkdtemp()
+    env = dict(os.environ) | {"HOME": str(folder), "TMPDIR": brief}
     for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         env.pop(name, None)
     service = Service(CHROMIUM_DRIVER, env=env, log_output=str(folder / "driver.log"),
@@ -256,6 +259,7 @@ def opened(lab: Lab, notebook: str, folder: Path) -> Iterator[Page]:
                 driver.quit()
         if (process := getattr(service, "process", None)) is not None:
             _kill_session(process)
+        shutil.rmtree(brief, ignore_errors=True)
 
 
 def _kill_session(leader: subprocess.Popen[Any]) -> None:

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def _staged(stream: Stream, decision: Decision, tree: Path) -> dict[str, Record]
         # This disk keeps time stamps in its own way.
         stamps = [os.stat(f"{root}/{member.name}").st_mtime_ns for member in files]
     rows = zip([m.size for m in files], stamps, [m.crc for m in files], repeat("folder"))
-    return dict(zip([m.name for m in files], map(Record._make, rows), strict=True))
+    return dict(zip([m.name for m in files], map(partial(tuple.__new__, Record), rows), strict=True))
 
 
 def bring_in(root: Path, shown: str, work: Path, decision: Decision, manifest: Manifest, *, whole: bool) -> None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
+from array import array
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +47,7 @@ MANIFEST = "manifest.json"
 UNFINISHED = ".new"
 
 _VERSION = 1
+_COLUMNS = {"sizes": "Q", "mtimes": "q", "crcs": "I"}  # numbers of 64 and 32 bits
 _ORIGINS = {"d": "folder", "f": "file", "u": "found"}
 _LETTERS = {origin: letter for letter, origin in _ORIGINS.items()}
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -101,11 +105,10 @@ class Manifest:
         try:
             data = _read(dest)
             origins = [_ORIGINS[letter] for letter in data["origins"]]
-            records = map(Record, data["sizes"], data["mtimes"], data["crcs"], origins)
-            names = split_names(data["names"])
-            if not len(names) == len(origins) == len(data["sizes"]) == len(data["mtimes"]) == len(data["crcs"]):
-                return cls()
-            return cls(dict(zip(names, records, strict=True)), list(data["folders"]), dict(data["links"]))
+            columns = [_unpacked(code, data[column]) for column, code in _COLUMNS.items()]
+            rows = map(Record._make, zip(*columns, origins, strict=True))
+            files = dict(zip(split_names(data["names"]), rows, strict=True))
+            return cls(files, list(data["folders"]), dict(data["links"]))
         except _UNREADABLE:
             return cls()
 
@@ -127,9 +130,9 @@ class Manifest:
             "folders": self.folders,
             # Columns are read many times as fast as rows.
             "names": join_names(self.files),
-            "sizes": [record.size for record in records],
-            "mtimes": [record.mtime_ns for record in records],
-            "crcs": [record.crc for record in records],
+            "sizes": _packed(_COLUMNS["sizes"], [record.size for record in records]),
+            "mtimes": _packed(_COLUMNS["mtimes"], [record.mtime_ns for record in records]),
+            "crcs": _packed(_COLUMNS["crcs"], [record.crc for record in records]),
             "origins": "".join([_LETTERS[record.origin] for record in records]),
         }
         return json.dumps(data, separators=(",", ":")).encode()
@@ -148,6 +151,21 @@ class Manifest:
         """Return the members (or, for the kind ``'folders'``, the folders) that a link's last complete sync left."""
         names = self.links.get(identity, {}).get(kind)
         return split_names(names) if isinstance(names, str) else []
+
+
+def _packed(code: str, numbers: list[int]) -> str:
+    """Return a column of numbers as text: little-endian, in base64, which is written and read at once."""
+    column = array(code, numbers)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return b64encode(column.tobytes()).decode()
+
+
+def _unpacked(code: str, text: str) -> array[int]:
+    column = array(code, b64decode(text))
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
 
 
 def join_names(names: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from zlib import crc32
@@ -157,7 +158,7 @@ def _all_plain(reception: Reception) -> list[Member] | None:
             repeat(None),
             repeat(None),
         )
-        members += map(Member._make, zip(*columns, strict=False))
+        members += map(partial(tuple.__new__, Member), zip(*columns, strict=False))
         at = stop
     for number in reception.folders:
         folder = members[number]

@@ -122,8 +122,8 @@ class Unpacker:
             self._account(size)
             number = self._create(name)
             try:
-                if size:
-                    _write(number, content)
+                if size and (written := os.write(number, content)) != size:
+                    _write(number, memoryview(content)[written:])
                 os.utime(number, ns=(moment, moment))
             finally:
                 os.close(number)
