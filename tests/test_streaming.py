@@ -280,3 +280,12 @@ def test_a_helper_that_dies_is_made_up_for(box: Sandbox, where: str, monkeypatch
     files = mixture(5, 30)
     sync(share(box, files), "data")
     assert read(Path("data")) == files
+
+
+@pytest.mark.usefixtures("where")
+def test_a_folder_by_its_mode_alone_is_no_file(tmp_path: Path) -> None:
+    """A folder is one also where only its mode in the directory says so."""
+    data = zip_of(Entry(b"a", b"a"), Entry(b"d", b"", mode=stat.S_IFDIR | 0o755))
+    with serving(Answer(200, data)) as (base, _):
+        sync(f"{base}/x.zip", tmp_path / "data")
+    assert (tmp_path / "data" / "d").is_dir()

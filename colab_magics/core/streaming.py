@@ -144,7 +144,7 @@ def _all_plain(reception: Reception) -> list[Member] | None:
         found = (facts.offsets, facts.names, facts.times, facts.crcs, facts.packed, facts.sizes)
         if any(column[at:stop].tolist() != list(row) for column, row in zip(found, rows[:6], strict=True)):
             return None
-        if any(stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFDIR} for mode in set(rows.modes)):
+        if not {0, stat.S_IFREG}.issuperset(map(stat.S_IFMT, set(rows.modes))):
             return None
         moments = reception.moments[at:stop]
         seconds = {moment: moment / 1e9 for moment in moments}

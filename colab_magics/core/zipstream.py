@@ -134,7 +134,7 @@ class Splitter:
 
         This is what the methods below do together, a column at a time.
         """
-        stops = [match.start() for match in _USUAL_END.finditer(window, at, stop)]
+        stops = list(map(re.Match.start, _USUAL_END.finditer(window, at, stop)))
         heads = [at, *[end + _USUAL_DESCRIPTOR for end in stops]][: len(stops)]
         while heads and heads[-1] + _HEADER.size > stops[-1]:
             del heads[-1], stops[-1]
