@@ -12,6 +12,7 @@ from kernels import Said, holds, running
 from leak_channels import CHANNELS, SETUP, TOKEN, WILD, Channel
 
 pytest.importorskip("ipykernel")
+pytestmark = pytest.mark.xdist_group("leaks")  # all channels are tried in two kernels, once
 
 ARM = """
 from colab_magics import masking

@@ -187,7 +187,7 @@ def test_a_clone_to_develop_in(either: Place, box: Sandbox, tmp_path: Path) -> N
 
     assert git("remote", "get-url", "origin") == f"{lib.url}.git"
     assert git("symbolic-ref", "HEAD") == "refs/heads/main"
-    assert git("status", "--porcelain") == ""
+    assert git("status", "--porcelain", "--untracked-files=no") == ""
     assert find_secret(box.token, clone) == []
 
     new = lib.commit({"secretlib/__init__.py": "answer = 22\n"})

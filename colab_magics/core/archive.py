@@ -202,7 +202,7 @@ class Names:
     def safe(self, name: str) -> str | None:
         """Return a member's name as `safe_name` does."""
         parent, _, last = name.rpartition("/")
-        if len(last) > _LONGEST_NAME // 4 or last in {"", ".", ".."} or _UNSAFE.search(last):
+        if len(last) > _LONGEST_NAME // 4 or last in {"", ".", ".."} or name[0] == "/" or _UNSAFE.search(last):
             return safe_name(name)
         known = self._parents.get(parent)
         if known is None:
