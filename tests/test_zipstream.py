@@ -92,7 +92,6 @@ def test_every_form_is_found_however_it_is_cut(archive: tuple[bytes, list[Entry]
     try:
         splitter, found = split(data, cuts)
         rows = [list(splitter.facts.of(number)) for number in range(len(splitter.facts))]
-        assert list(splitter.facts.lengths) == [len(entry.name) for entry in entries]
         assert splitter.tail_start is not None
         listed = list(directory.entries(splitter.tail, splitter.tail_start))
         agreed = rows == [[e.offset, zlib.crc32(e.name), e.crc, e.packed, e.size] for e in listed]
@@ -101,6 +100,7 @@ def test_every_form_is_found_however_it_is_cut(archive: tuple[bytes, list[Entry]
     assert agreed or imitated
     if not agreed:
         return
+    assert list(splitter.facts.lengths) == [len(entry.name) for entry in entries]
     assert [(name, unpacked(method, packed)) for name, method, packed, _, _ in found] == [
         (entry.name.decode(), entry.data) for entry in entries
     ]
