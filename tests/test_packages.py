@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def test_a_tree_of_private_packages(either: Place, box: Sandbox, tmp_path: Path)
     )
     other = box.private_repo("acme/otherlib")
     wrap_git(either.venv.python.parent, calls)
-    foreign = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
+    foreign = f"ghp_{secrets.token_hex(18)}"  # another test, at work at the same time, has another
     code = f"install({lib.spec + '[more]@v1.0'!r}, {other.spec!r})\nimport secretlib, extralib, otherlib\n"
     child = either.start(code + "print(secretlib.answer, secretlib.rows)", GITHUB_TOKEN=foreign)
     with Watch(box.token, [child.pid]) as watch, Watch(foreign, [child.pid]) as second:
