@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
-import sysconfig
+import tempfile
 from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import hypothesis
 import pytest
+from packaging.requirements import Requirement
 from trees import fill
 
 from colab_magics import sandbox
@@ -76,7 +81,7 @@ def link(box: sandbox.Sandbox, proj: Path) -> str:
 
 
 class Venv:
-    """A virtual environment that sees the packages of the tests' own, and takes installations itself.
+    """A virtual environment that sees what we need of the tests' own, and takes installations itself.
 
     Attributes
     ----------
@@ -91,7 +96,7 @@ class Venv:
         self.python = folder / "bin" / "python"
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         self.site_packages = folder / "lib" / version / "site-packages"
-        seen = [sysconfig.get_path("purelib"), str(Path(sandbox.__file__).parents[2])]
+        seen = [str(_needed()), str(Path(sandbox.__file__).parents[2])]
         (self.site_packages / "outer.pth").write_text("\n".join(seen) + "\n")
 
     def run(self, code: str, *arguments: str, check: bool = True, **kwargs: object) -> subprocess.CompletedProcess[str]:
@@ -101,6 +106,30 @@ class Venv:
         if check and done.returncode:
             raise AssertionError(f"status {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
+
+
+@cache
+def _needed() -> Path:
+    """Return a folder of what our own code, pip, uv and a kernel need, as links: pip reads all that it can see."""
+    folder = Path(tempfile.mkdtemp(prefix="needed-"))
+    atexit.register(shutil.rmtree, folder)
+    known: set[str] = set()
+    names = ["colab-magics", "pip", "uv", "ipykernel"]
+    while names:
+        name = names.pop()
+        if name in known:
+            continue
+        known.add(name)
+        try:
+            found = metadata.distribution(name)
+        except metadata.PackageNotFoundError:  # needed on another system
+            continue
+        for top in {path.parts[0] for path in found.files or []} - {"..", "__pycache__"}:
+            if not (folder / top).exists():
+                (folder / top).symlink_to(Path(str(found.locate_file(top))))
+        wanted = map(Requirement, found.requires or [])
+        names += [each.name for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
+    return folder
 
 
 @pytest.fixture
