@@ -124,6 +124,11 @@ class Crew:
             self._hear(0)
             raise CrewError("a helper process ended") from None
 
+    def needs(self, block: int) -> bool:
+        """Tell whether somebody still needs `block`."""
+        self._hear(0)
+        return bool(self._uses.get(block))
+
     def wait_for(self, block: int) -> list[str] | None:
         """Return when nobody needs `block` any longer, with what went wrong meanwhile."""
         while self._uses.get(block):

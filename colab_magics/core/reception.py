@@ -10,7 +10,8 @@ import os
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 from colab_magics.core.archive import Names, moment_of
@@ -25,7 +26,7 @@ from colab_magics.core.zipstream import LOOK_BACK, Splitter
 
 __all__ = ["Reception", "Wants"]
 
-_BLOCK, _BLOCKS = 2 << 20, 8  # bytes, and how many of them
+_BLOCK, _FEW, _BLOCKS = 2 << 20, 8, 16  # bytes, how many of them there are, and when helpers fall behind
 _STEP = 1 << 19  # bytes received at a time: how often progress is told, and an interrupt heard
 _ALONE = 24 << 20  # the cost up to which helpers cost more than they bring
 _FIRST = 1 << 20  # bytes of a block that are taken before there are helpers
@@ -60,8 +61,8 @@ class Reception:
     ----------
     body : Body
         Where it comes from.
-    tree : int
-        The folder to write to, as an open descriptor.
+    tree : Path
+        The folder to write to.
     wants : Wants or None
         Whether a member is to be written; None: each is.
     progress : Progress
@@ -83,7 +84,7 @@ class Reception:
         What went wrong while unpacking: its kind, the member or the error's number, the reason.
     """
 
-    def __init__(self, body: Body, tree: int, wants: Wants | None, progress: Progress) -> None:
+    def __init__(self, body: Body, tree: Path, wants: Wants | None, progress: Progress) -> None:
         self.splitter, self._safe = Splitter(), Names()
         self.names: list[str | None] = []
         self.folders: set[int] = set()
@@ -91,11 +92,17 @@ class Reception:
         self._stamps: dict[int, int] = {}
         self.skipped: set[str] = set()
         self.problem: list[str] | None = None
-        self._body, self._tree, self._wants, self._progress = body, tree, wants, progress
-        self._limits = Limits.load()
+        self._body, self._wants, self._progress = body, wants, progress
+        self._closing = ExitStack()
+        self._tree = os.open(tree, os.O_RDONLY)
+        self._closing.callback(os.close, self._tree)
+        self._ring, self._view = self._closing.enter_context(_ring())
+        self._limits = limits = Limits.load()
+        self._alone = Unpacker(self._view, self._tree, limits.spare, limits.ratio)
+        self._closing.callback(self._alone.close)
         self._crew: Crew | None = None
         self._crew_works = False
-        self._block = 0
+        self._block, self._blocks = 0, _FEW
         self._orders: list[_Order] = []
         self._cost = self._done = 0
         self._open = ""  # the member that has begun in an earlier block
@@ -105,36 +112,41 @@ class Reception:
     def run(self, prove: Callable[[Reception], None]) -> int:
         """Take all of it; return how many bytes it was.
 
-        `prove` is called when everything has come, while the last of it may still be unpacked.
+        `prove` is called when everything has come. The last of it may still be unpacked, even afterwards.
         """
-        received = 0
-        with _ring() as (number, view):
-            self._alone = Unpacker(view, self._tree, self._limits.spare, self._limits.ratio)
-            try:
-                left = view[:0]
-                more = True
-                while more and not self.problem:
-                    start = self._block * _BLOCK + LOOK_BACK - len(left)
-                    view[start : start + len(left)] = left
-                    stop, more = self._fill(view, start + len(left))
-                    received += stop - start - len(left)
-                    rest = self._split(view, start, stop)
-                    left = view[rest:stop]
-                    self._turn(number)
-                if not self.problem:
-                    if len(left):
-                        raise UnstreamableError("it is cut")
-                    prove(self)
-                    self.problem = self._crew.wait_for_all() if self._crew is not None else None
-            except CrewError as error:
-                raise UnstreamableError(str(error)) from None
-            finally:
-                del left  # with it goes the last reference to the ring
-                self._alone.close()
-                del self._alone
-                if self._crew is not None:
-                    self._crew.stop()
+        received, view = 0, self._view
+        left = view[:0]
+        more = True
+        try:
+            while more and not self.problem:
+                start = self._block * _BLOCK + LOOK_BACK - len(left)
+                view[start : start + len(left)] = left
+                stop, more = self._fill(view, start + len(left))
+                received += stop - start - len(left)
+                rest = self._split(view, start, stop)
+                left = view[rest:stop]
+                self._turn()
+        except CrewError as error:
+            raise UnstreamableError(str(error)) from None
+        if not self.problem:
+            if len(left):
+                raise UnstreamableError("it is cut")
+            prove(self)
         return received
+
+    def finish(self) -> None:
+        """Return when all of it is unpacked, or `problem` says why it is not."""
+        try:
+            if self._crew is not None and not self.problem:
+                self.problem = self._crew.wait_for_all()
+        except CrewError as error:
+            raise UnstreamableError(str(error)) from None
+
+    def close(self) -> None:
+        """End the helpers, whatever they are at, and let go of the memory."""
+        if self._crew is not None:
+            self._crew.stop()
+        self._closing.close()
 
     def _fill(self, view: memoryview, at: int) -> tuple[int, bool]:
         """Receive into the current block from `at` on; return where its bytes end, and whether more may come."""
@@ -149,16 +161,19 @@ class Reception:
                 return at, False
         return at, True
 
-    def _turn(self, ring: int) -> None:
+    def _turn(self) -> None:
         """Go on to the next block, and see whether helpers are worth their while."""
         if self._crew_works and self._crew is not None:
-            self._block = (self._block + 1) % _BLOCKS
+            self._block = (self._block + 1) % self._blocks
+            if self._block == 0 and self._blocks < _BLOCKS and self._crew.needs(0):
+                self._block = self._blocks
+                self._blocks += 1
             self.problem = self.problem or self._crew.wait_for(self._block)
         elif self._crew is not None:
             self._crew_works = self._crew.is_ready
         elif self._done > _ALONE and (count := _helpers()):
             with suppress(CrewError):
-                self._crew = Crew(count, ring, self._tree, self._limits.spare, self._limits.ratio)
+                self._crew = Crew(count, self._ring, self._tree, self._limits.spare, self._limits.ratio)
 
     @uncollected()
     def _split(self, view: memoryview, start: int, stop: int) -> int:
@@ -295,8 +310,8 @@ def _ring() -> Iterator[tuple[int, memoryview]]:
         try:
             yield number, view
         finally:
-            view.release()
             with suppress(BufferError):  # an error on its way still refers to a part of it
+                view.release()
                 ring.close()
     finally:
         os.close(number)

@@ -110,7 +110,10 @@ def stage(archive: Archive, decision: Decision, work: Path, *, keep: bool) -> di
         The files that were written.
     """
     if isinstance(archive, Stream):
-        return _staged(archive, decision, work / "tree") if keep else {}
+        if keep:
+            return _staged(archive, decision, work / "tree")
+        archive.finish()
+        return {}
     wanted = {member.name for member in decision.written} if keep else set()
     records: dict[str, Record] = {}
     for member in archive.members:
@@ -137,21 +140,30 @@ def _staged(stream: Stream, decision: Decision, tree: Path) -> dict[str, Record]
     if not written.isdisjoint(stream.skipped):
         raise UnstreamableError("a file in DEST was changed meanwhile")
     root = os.fspath(tree)
-    files = [member for member in stream.members if member.kind == "file" and member.name not in stream.skipped]
-    if len(files) != len(written):
-        for member in files:
+    arrived = [member for member in stream.members if member.kind == "file" and member.name not in stream.skipped]
+    files = arrived
+    if len(arrived) != len(written):
+        files = [member for member in arrived if member.name in written]
+    names = [member.name for member in files]
+    stamps = [int(member.mtime) * 1_000_000_000 for member in files]
+    records = _records(files, names, stamps)
+    stream.finish()  # what stands above was done beside the last of it
+    if len(arrived) != len(written):
+        for member in arrived:
             if member.name not in written:
                 os.unlink(f"{root}/{member.name}")
-        files = [member for member in files if member.name in written]
     for member in files:
         if member.executable:
             _make_executable(tree / member.name)
-    stamps = [int(member.mtime) * 1_000_000_000 for member in files]
-    if files and os.stat(f"{root}/{files[0].name}").st_mtime_ns != stamps[0]:
+    if files and os.stat(f"{root}/{names[0]}").st_mtime_ns != stamps[0]:
         # This disk keeps time stamps in its own way.
-        stamps = [os.stat(f"{root}/{member.name}").st_mtime_ns for member in files]
-    rows = zip([m.size for m in files], stamps, [m.crc for m in files], repeat("folder"))
-    return dict(zip([m.name for m in files], map(partial(tuple.__new__, Record), rows), strict=True))
+        records = _records(files, names, [os.stat(f"{root}/{name}").st_mtime_ns for name in names])
+    return records
+
+
+def _records(files: list[Member], names: list[str], stamps: list[int]) -> dict[str, Record]:
+    rows = zip([member.size for member in files], stamps, [member.crc for member in files], repeat("folder"))
+    return dict(zip(names, map(partial(tuple.__new__, Record), rows), strict=True))
 
 
 def bring_in(root: Path, shown: str, work: Path, decision: Decision, manifest: Manifest, *, whole: bool) -> None:

@@ -65,9 +65,10 @@ class Stream:
         self.settled = wants.settled if wants is not None else set()
         self._untimely: list[Member] = []  # those whose header and directory name different times
         self._tree, self._wants, self._shown, self._progress = tree, wants, shown, progress
+        self._reception: Reception | None = None
 
     def take(self, body: Body) -> int:
-        """Take all of it; return how many bytes it was.
+        """Take all of it; return how many bytes it was. The last of them may still be on their way to the disk.
 
         Raises
         ------
@@ -76,25 +77,48 @@ class Stream:
         ArchiveError, OSError
             When it is bad, or the disk refuses it.
         """
+        self.close()
         shutil.rmtree(self._tree, ignore_errors=True)
         self._tree.mkdir(parents=True)
         self.settled.clear()
         self._untimely.clear()
-        number = os.open(self._tree, os.O_RDONLY)
+        self._reception = reception = Reception(body, self._tree, self._wants, self._progress)
         try:
-            reception = Reception(body, number, self._wants, self._progress)
             received = reception.run(self._prove)
-        finally:
-            os.close(number)
-        if reception.problem:
-            raise _meaning(reception.problem)
+            self._check()
+        except BaseException:
+            self.close()
+            raise
         self.skipped = reception.skipped
-        for member in self._untimely:
-            if member.name not in self.skipped:
-                os.utime(self._tree / member.name, (member.mtime, member.mtime))
         check_ratio(received, sum(member.size for member in self.members), self._shown)
         self.is_done = True
         return received
+
+    def finish(self) -> None:
+        """Return when all of it is written.
+
+        Raises
+        ------
+        UnstreamableError, ArchiveError, OSError
+            As `take` does.
+        """
+        if self._reception is not None:
+            self._reception.finish()
+            self._check()
+            self.close()
+            for member in self._untimely:
+                if member.name not in self.skipped:
+                    os.utime(self._tree / member.name, (member.mtime, member.mtime))
+
+    def close(self) -> None:
+        """End the work on it, done or not."""
+        if self._reception is not None:
+            self._reception.close()
+            self._reception = None
+
+    def _check(self) -> None:
+        if self._reception is not None and self._reception.problem:
+            raise _meaning(self._reception.problem)
 
     def read(self, _member: Member) -> Iterator[bytes]:
         """Yield nothing: what this archive holds is written, or was proved and not wanted."""

@@ -12,7 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from colab_magics import masking
@@ -211,11 +211,12 @@ class _Run:
         etag = self._etag(place, manifest)
         if place.name is None and self.options.sha256 is None:
             choice = Choice(place.root, manifest, self.options)
-            stream = Stream(work / "tree", choice, f"what {self.link.shown} sent", self.progress)
-            received = self.client.download(self.link, work / PART, etag=etag, stream=stream)
+            with closing(Stream(work / "tree", choice, f"what {self.link.shown} sent", self.progress)) as stream:
+                received = self.client.download(self.link, work / PART, etag=etag, stream=stream)
+                if received and stream.is_done:
+                    with suppress(UnstreamableError):
+                        return self._apply(place, work, manifest, stream, received)
             if received and stream.is_done:
-                with suppress(UnstreamableError):
-                    return self._apply(place, work, manifest, stream, received)
                 manifest = Manifest.load(place.root)
                 received = self.client.download(self.link, work / PART, etag=etag)
             shutil.rmtree(work / "tree", ignore_errors=True)

@@ -89,8 +89,7 @@ class Unpacker:
         time``: one begins. ``P start stop``: a part of it. ``E crc size keep``: it ends.
         """
         if what == "R":
-            for member in zip(*rest, strict=True):
-                self._whole(*member)
+            self._wholes(*rest)
         elif what == "B":
             name, write, method, moment = rest
             self._name = name
@@ -100,27 +99,32 @@ class Unpacker:
         else:
             self._ended(*rest)
 
-    def _whole(
-        self, name: str, write: bool, method: int, moment: int, start: int, stop: int, crc: int, size: int
-    ) -> None:
-        self._name = name
-        data = self._source[start:stop]
-        if size > _SMALL or (method == 0 and size != stop - start):
-            self._order("B", name, write, method, moment)
-            self._part(start, stop)
-            self._ended(crc, size, True)
-            return
-        content: Any = data
-        if method:
-            inflater = _fast.decompressobj(-15)
-            content = inflater.decompress(data, size + 1)
-            if not inflater.eof or inflater.unused_data or len(content) != size:
-                raise _BadMemberError("its content has another size")
-        if _fast.crc32(content) != crc:
-            raise _BadMemberError("its content has another checksum")
-        if write:
-            self._account(size)
-            number = self._create(name)
+    def _wholes(self, *columns: list[Any]) -> None:
+        source, tree, made, checksum = self._source, self._tree, self._made, _fast.crc32
+        for name, write, method, moment, start, stop, crc, size in zip(*columns, strict=True):
+            self._name = name
+            if size > _SMALL or (method == 0 and size != stop - start):
+                self._order("B", name, write, method, moment)
+                self._part(start, stop)
+                self._ended(crc, size, True)
+                continue
+            content: Any = source[start:stop]
+            if method:
+                inflater = _fast.decompressobj(-15)
+                content = inflater.decompress(content, size + 1)
+                if not inflater.eof or inflater.unused_data or len(content) != size:
+                    raise _BadMemberError("its content has another size")
+            if checksum(content) != crc:
+                raise _BadMemberError("its content has another checksum")
+            if not write:
+                continue
+            self._unchecked += size
+            if self._unchecked > _CHECK:
+                self._account(0)
+            parent = name.rpartition("/")[0]
+            if parent not in made:
+                self._folder(parent)
+            number = os.open(name, _NEW, 0o666, dir_fd=tree)
             try:
                 if size and (written := os.write(number, content)) != size:
                     _write(number, memoryview(content)[written:])
