@@ -144,13 +144,25 @@ class TestFullDisk:
             (box.folder("proj") / "noise.bin").unlink()
             assert sync(link, disk / "data").status == "up-to-date"
 
+    def test_a_folder_may_take_most_of_a_disk(self, box: Sandbox) -> None:
+        """What is written as it arrives needs no room a second time, in a new DEST nor in one that exists."""
+        with small_disk(8) as disk:
+            link = share(box, {"a.txt": os.urandom(3_000_000).hex()[:4_500_000]})
+            assert sync(link, disk / "data").added == ["a.txt"]
+            (box.folder("proj") / "a.txt").unlink()
+            (box.folder("proj") / "b.txt").write_bytes(bytes(1_700_000))
+            assert sync(link, disk / "data", mirror=True).removed == ["a.txt"]
+
 
 class small_disk:  # noqa: N801 - it is used as a function is
-    """A file system of 2 MB: a tmpfs, which the one who may mount can have anywhere."""
+    """A file system of some MB: a tmpfs, which the one who may mount can have anywhere."""
+
+    def __init__(self, size: int = 2) -> None:
+        self.size = size
 
     def __enter__(self) -> Path:
         self.folder = Path(tempfile.mkdtemp(prefix="disk-"))
-        options = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(self.folder)]
+        options = ["mount", "-t", "tmpfs", "-o", f"size={self.size}m", "tmpfs", str(self.folder)]
         if shutil.which("mount") is None or subprocess.run(options, capture_output=True, check=False).returncode:
             self.folder.rmdir()
             pytest.skip("no file system can be mounted here; the limit on file sizes is tested above")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -20,6 +21,7 @@ from servers import Answer, serving
 from zips import Entry, zip_of
 
 from colab_magics.core import crew, reception, transfer, unpacker
+from colab_magics.core.state import Manifest
 from colab_magics.core.syncing import sync
 from colab_magics.errors import ArchiveError, TransferError
 from colab_magics.sandbox import Sandbox
@@ -217,6 +219,40 @@ def test_other_programs_agree(tmp_path: Path, files: dict[str, bytes], data: st.
             (room / program).mkdir()
             subprocess.run(command, cwd=room, check=True, env={"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]})
             assert read(room / program) == files
+
+
+ODD_NAMES = [b"a", b"a/", b"A", b"a/b", b"a/b/", b"a/b/c", b"/", b".colab_magics/x", b".colab_magics/"]
+
+
+@pytest.mark.parametrize("first", ODD_NAMES)
+def test_a_column_at_a_time_is_as_one_by_one(tmp_path: Path, first: bytes) -> None:
+    """Into a new DEST, whatever the names: the same files, folders, time stamps, manifest and result, or error."""
+    for second, mode in itertools.product(ODD_NAMES, [0o744, 0o100755]):
+        contents = (b"" if name.endswith(b"/") else name for name in (first, second))
+        entries = [Entry(*each, mode=mode, flags=0x800) for each in zip((first, second), contents, strict=True)]
+        both_ways(tmp_path, zip_of(*entries))
+    both_ways(tmp_path, zip_of(Entry(first, mode=0o100644), Entry(b"x", b"x", mode=0o100644)))
+
+
+def both_ways(tmp_path: Path, data: bytes) -> None:
+    outcomes = []
+    with serving(Answer(200, data)) as (base, _):
+        for way, approve in (("columns", None), ("members", lambda *_: None)):
+            room = tmp_path / way
+            shutil.rmtree(room, ignore_errors=True)
+            told: object
+            try:
+                result = sync(f"{base}/x.zip", room / "data", approve=approve)
+                told = sorted(result.added), result.status, result.bytes_received
+            except ArchiveError as error:
+                told = str(error)
+            tree = {
+                path.relative_to(room).as_posix(): (path.is_dir() or (path.stat().st_mode, path.stat().st_mtime_ns))
+                for path in room.rglob("*")
+                if ".colab_magics" not in path.parts
+            }
+            outcomes.append((told, tree, Manifest.load(room / "data"), read(room)))
+    assert outcomes[0] == outcomes[1]
 
 
 def test_killed_at_any_time_with_helpers(box: Sandbox, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -196,7 +197,7 @@ class Names:
         if any(odd in text for odd in _ODD) or max(map(len, names)) > _LONGEST_NAME // 4:
             return list(map(self.safe, names))
         if "/\0" in text:
-            return [name.removesuffix("/") for name in names]
+            return list(map(str.removesuffix, names, repeat("/")))
         return [*names]
 
     def safe(self, name: str) -> str | None:

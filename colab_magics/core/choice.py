@@ -38,12 +38,19 @@ class Choice:
         self._files, self._options = manifest.files, options
         self._takes = options.selection.takes if options.selection != Selection() else None
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether all that comes is written, since DEST is not there and nothing was left out."""
+        return self._is_new and self._takes is None and not self._options.dry_run
+
     def many(self, names: Sequence[str], crcs: Sequence[int | None], sizes: Sequence[int | None]) -> list[bool]:
         """Tell of each member whether it is to be written: its name, and its CRC-32 and size where they are known."""
         if self._options.dry_run:
             return [False] * len(names)
-        if self._is_new and self._takes is None:
-            return [name[0] != "." or not _is_ours(name) for name in names]
+        if self.takes_all:
+            if "\n." not in "\n".join(["", *names]):
+                return [True] * len(names)
+            return [not _is_ours(name) for name in names]
         return [self._one(*member) for member in zip(names, crcs, sizes, strict=True)]
 
     def _one(self, name: str, crc: int | None, size: int | None) -> bool:

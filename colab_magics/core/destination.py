@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from colab_magics.core import layout
+from colab_magics.core.disktree import DiskTree
 from colab_magics.core.journal import is_pending
 from colab_magics.core.links import Link
 from colab_magics.core.options import Options
@@ -17,7 +18,7 @@ from colab_magics.core.settings import Settings
 from colab_magics.core.state import FOLDER, MANIFEST, Manifest
 from colab_magics.errors import LayoutError
 
-__all__ = ["Dest", "Place", "becomes_file", "done_already", "done_before", "place_of"]
+__all__ = ["Dest", "Place", "becomes_file", "done_already", "done_before", "place_of", "validator"]
 
 _ARCHIVE_SUFFIX = re.compile(r"(\.tar)?\.(zip|tar|tgz|txz|tbz2|tzst|gz|xz|bz2|zst)$", re.IGNORECASE)
 
@@ -110,6 +111,22 @@ def done_already(link: Link, place: Place, options: Options) -> SyncResult | Non
     if not _all_there(place.root, members + manifest.members(link.identity, "folders")):
         return None
     return SyncResult(place.shown, unchanged=members, status="up-to-date")
+
+
+def validator(link: Link, place: Place, manifest: Manifest, options: Options) -> str | None:
+    """Return the validator (ETag) of what is there, if it is all there and nobody touched it."""
+    entry = manifest.links.get(link.identity, {})
+    etag = entry.get("etag") if entry.get("name") == place.name else None
+    if not etag or options.force:
+        return None
+    if any(entry.get(key) != value for key, value in options.signature.items()):
+        return None
+    tree = DiskTree(place.root)
+    for name in manifest.members(link.identity):
+        record, status = manifest.files.get(name), tree.status(name)
+        if status is None or (record and not record.fits(status)):
+            return None
+    return str(etag)
 
 
 def _all_there(root: Path, names: list[str]) -> bool:

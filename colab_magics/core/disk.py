@@ -110,7 +110,7 @@ def _number(name: str, default: float) -> float:
         raise ColabMagicsError(f"{name}={text!r} is not a number") from None
 
 
-def check_room(path: Path, needed: int, shown: str) -> None:
+def check_room(path: Path, needed: int, shown: str, *, written: int = 0) -> None:
     """Refuse work that cannot fit.
 
     Parameters
@@ -121,13 +121,15 @@ def check_room(path: Path, needed: int, shown: str) -> None:
         Bytes.
     shown : str
         What messages call the place.
+    written : int, optional
+        How many of the bytes are on that disk already.
 
     Raises
     ------
     TransferError
         When fewer bytes are free.
     """
-    free = _free(path)
+    free = _free(path) + written
     if needed + Limits.load().spare > free:
         raise TransferError(
             f"{shown!r} needs {size_text(needed)} and its disk has {size_text(free)} left; free some room, choose "

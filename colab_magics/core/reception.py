@@ -11,6 +11,7 @@ import tempfile
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import compress, count, repeat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -123,9 +124,10 @@ class Reception:
                 view[start : start + len(left)] = left
                 stop, more = self._fill(view, start + len(left))
                 received += stop - start - len(left)
+                known = len(self.names)
                 rest = self._split(view, start, stop)
                 left = view[rest:stop]
-                self._turn()
+                self._turn(is_large=len(self.names) == known)
         except CrewError as error:
             raise UnstreamableError(str(error)) from None
         if not self.problem:
@@ -154,15 +156,15 @@ class Reception:
         end = end if self._crew_works else min(at + _FIRST, end)
         while at < end:
             wanted = min(_STEP, end - at)
-            count = self._body.readinto(view[at : at + wanted])
-            self._progress.advance(count)
-            at += count
-            if count < wanted:
+            came = self._body.readinto(view[at : at + wanted])
+            self._progress.advance(came)
+            at += came
+            if came < wanted:
                 return at, False
         return at, True
 
-    def _turn(self) -> None:
-        """Go on to the next block, and see whether helpers are worth their while."""
+    def _turn(self, *, is_large: bool) -> None:
+        """Go on to the next block, and see whether helpers are worth their while, as they are for a large member."""
         if self._crew_works and self._crew is not None:
             self._block = (self._block + 1) % self._blocks
             if self._block == 0 and self._blocks < _BLOCKS and self._crew.needs(0):
@@ -171,9 +173,9 @@ class Reception:
             self.problem = self.problem or self._crew.wait_for(self._block)
         elif self._crew is not None:
             self._crew_works = self._crew.is_ready
-        elif self._done > _ALONE and (count := _helpers()):
+        elif (self._done > _ALONE or is_large) and (number := _helpers()):
             with suppress(CrewError):
-                self._crew = Crew(count, self._ring, self._tree, self._limits.spare, self._limits.ratio)
+                self._crew = Crew(number, self._ring, self._tree, self._limits.spare, self._limits.ratio)
 
     @uncollected()
     def _split(self, view: memoryview, start: int, stop: int) -> int:
@@ -214,7 +216,7 @@ class Reception:
         """Give out members that are whole."""
         names, methods, times, starts, stops, crcs, sizes = run
         safe = self._safe.many(names)
-        folders = [number for number, name in enumerate(names) if name.endswith(_FOLDER)]
+        folders = list(compress(count(), map(str.endswith, names, repeat(_FOLDER))))
         stamps = self._stamps
         for when in set(times).difference(stamps):
             stamps[when] = int(moment_of(when, b"")) * 1_000_000_000

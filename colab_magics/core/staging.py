@@ -7,6 +7,7 @@ import shutil
 import stat
 import tempfile
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -23,11 +24,12 @@ from colab_magics.core.part import clear_but_part
 from colab_magics.core.state import Manifest, Record
 from colab_magics.core.stopping import Stopped
 from colab_magics.core.streaming import Stream
+from colab_magics.core.table import Table
 from colab_magics.core.transfer import Received
 from colab_magics.core.zipparts import UnstreamableError
 from colab_magics.errors import ArchiveError, LinkError, TransferError
 
-__all__ = ["OneFile", "bring_in", "stage", "work_folder"]
+__all__ = ["OneFile", "bring_all", "bring_in", "stage", "work_folder"]
 
 
 class OneFile:
@@ -164,6 +166,41 @@ def _staged(stream: Stream, decision: Decision, tree: Path) -> dict[str, Record]
 def _records(files: list[Member], names: list[str], stamps: list[int]) -> dict[str, Record]:
     rows = zip([member.size for member in files], stamps, [member.crc for member in files], repeat("folder"))
     return dict(zip(names, map(partial(tuple.__new__, Record), rows), strict=True))
+
+
+@uncollected()
+def bring_all(root: Path, work: Path, stream: Stream, table: Table, links: dict[str, dict[str, object]]) -> None:
+    """Make a DEST of all that came: what `decide`, `stage` and `bring_in` do of files that are all new.
+
+    Parameters
+    ----------
+    root : Path
+        DEST, which is not there.
+    work : Path
+        The folder that was staged in.
+    stream : Stream
+        What came.
+    table : Table
+        Its members.
+    links : dict of str to dict
+        What the manifest says of the link.
+    """
+    tree = work / "tree"
+    folders = sorted(set(table.folders))
+
+    def manifest(stamps: array[int]) -> bytes:
+        numbers = table.sizes, stamps, table.crcs
+        return state.dump_columns(links, folders, table.names, *numbers, "d" * len(table.names))
+
+    data = manifest(table.stamps)
+    stream.finish()
+    for name in table.folders:
+        os.makedirs(tree / name, exist_ok=True)
+    if table.names and os.stat(tree / table.names[0]).st_mtime_ns != table.stamps[0]:
+        # This disk keeps time stamps in its own way.
+        data = manifest(array("q", [os.stat(tree / name).st_mtime_ns for name in table.names]))
+    state.write_whole(tree / state.FOLDER / state.MANIFEST, data)
+    tree.rename(root)
 
 
 def bring_in(root: Path, shown: str, work: Path, decision: Decision, manifest: Manifest, *, whole: bool) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "UNFINISHED",
     "Manifest",
     "Record",
+    "dump_columns",
     "join_names",
     "locked",
     "sibling_folder",
@@ -124,18 +125,13 @@ class Manifest:
     def dump(self) -> bytes:
         """Return the manifest as the bytes of its file."""
         records = self.files.values()
-        data = {
-            "version": _VERSION,
-            "links": self.links,
-            "folders": self.folders,
-            # Columns are read many times as fast as rows.
-            "names": join_names(self.files),
-            "sizes": _packed(_COLUMNS["sizes"], [record.size for record in records]),
-            "mtimes": _packed(_COLUMNS["mtimes"], [record.mtime_ns for record in records]),
-            "crcs": _packed(_COLUMNS["crcs"], [record.crc for record in records]),
-            "origins": "".join([_LETTERS[record.origin] for record in records]),
-        }
-        return json.dumps(data, separators=(",", ":")).encode()
+        numbers = (
+            array("Q", [record.size for record in records]),
+            array("q", [record.mtime_ns for record in records]),
+            array("I", [record.crc for record in records]),
+        )
+        origins = "".join([_LETTERS[record.origin] for record in records])
+        return dump_columns(self.links, self.folders, self.files, *numbers, origins)
 
     def save(self, dest: Path) -> None:
         """Write the manifest of DEST, whole or not at all; one that says the same already is not touched."""
@@ -153,12 +149,36 @@ class Manifest:
         return split_names(names) if isinstance(names, str) else []
 
 
-def _packed(code: str, numbers: list[int]) -> str:
+def dump_columns(
+    links: dict[str, dict[str, object]],
+    folders: list[str],
+    names: Iterable[str],
+    sizes: array[int],
+    mtimes: array[int],
+    crcs: array[int],
+    origins: str,
+) -> bytes:
+    """Return a manifest as the bytes of its file; of its files what stands in their `Record`, in columns."""
+    data = {
+        "version": _VERSION,
+        "links": links,
+        "folders": folders,
+        # Columns are read many times as fast as rows.
+        "names": join_names(names),
+        "sizes": _packed(sizes),
+        "mtimes": _packed(mtimes),
+        "crcs": _packed(crcs),
+        "origins": origins,
+    }
+    return json.dumps(data, separators=(",", ":")).encode()
+
+
+def _packed(column: array[int]) -> str:
     """Return a column of numbers as text: little-endian, in base64, which is written and read at once."""
-    column = array(code, numbers)
     if sys.byteorder == "big":
+        column = column[:]
         column.byteswap()
-    return b64encode(column.tobytes()).decode()
+    return b64encode(column).decode()
 
 
 def _unpacked(code: str, text: str) -> array[int]:

@@ -9,11 +9,10 @@ import errno
 import os
 import shutil
 import stat
+from array import array
 from collections.abc import Iterator
-from functools import partial
-from itertools import repeat
+from itertools import compress
 from pathlib import Path
-from zlib import crc32
 
 from colab_magics.core import directory
 from colab_magics.core.archive import Member, checked, moment_of
@@ -23,6 +22,7 @@ from colab_magics.core.directory import Entry
 from colab_magics.core.disk import check_ratio
 from colab_magics.core.progress import Progress
 from colab_magics.core.reception import Reception, Wants
+from colab_magics.core.table import Table
 from colab_magics.core.unpacker import BOMB
 from colab_magics.core.zipparts import Facts, UnstreamableError
 from colab_magics.errors import ArchiveError
@@ -48,8 +48,8 @@ class Stream:
 
     Attributes
     ----------
-    members : list of Member
-        Every member, once the whole zip has proved good.
+    table : Table or None
+        Every member, once the whole zip has proved good, if it is one of plain files.
     skipped : set of str
         The names of those that were not written.
     settled : set of str
@@ -60,7 +60,8 @@ class Stream:
 
     def __init__(self, tree: Path, wants: Wants | None, shown: str, progress: Progress) -> None:
         self.is_done = False
-        self.members: list[Member] = []
+        self.table: Table | None = None
+        self._members: list[Member] | None = None
         self.skipped: set[str] = set()
         self.settled = wants.settled if wants is not None else set()
         self._untimely: list[Member] = []  # those whose header and directory name different times
@@ -82,6 +83,7 @@ class Stream:
         self._tree.mkdir(parents=True)
         self.settled.clear()
         self._untimely.clear()
+        self._members = None
         self._reception = reception = Reception(body, self._tree, self._wants, self._progress)
         try:
             received = reception.run(self._prove)
@@ -90,7 +92,7 @@ class Stream:
             self.close()
             raise
         self.skipped = reception.skipped
-        check_ratio(received, sum(member.size for member in self.members), self._shown)
+        check_ratio(received, sum(reception.splitter.facts.sizes), self._shown)
         self.is_done = True
         return received
 
@@ -124,20 +126,22 @@ class Stream:
         """Yield nothing: what this archive holds is written, or was proved and not wanted."""
         return iter(())
 
+    @property
+    def members(self) -> list[Member]:
+        """Every member, once the whole zip has proved good."""
+        if self._members is None and self.table is not None:
+            self._members = _distinct(self.table.members())
+        return self._members or []
+
     @uncollected()
     def _prove(self, reception: Reception) -> None:
         """Read the directory and compare it with what was found."""
         splitter = reception.splitter
         if splitter.tail_start is None or len(splitter.facts) != len(reception.names):
             raise UnstreamableError("it is cut")
-        try:
-            members = _all_plain(reception) if splitter.facts.is_plain else None
-        except UnstreamableError:
-            members = None
-        members = self._one_by_one(reception) if members is None else members
-        if len({member.name for member in members}) != len(members):
-            raise UnstreamableError("two members have one name")
-        self.members = checked(members)
+        self.table = _table(reception)
+        if self.table is None:
+            self._members = _distinct(self._one_by_one(reception))
 
     def _one_by_one(self, reception: Reception) -> list[Member]:
         """Return the members of any directory that says the same as was found, in its own order."""
@@ -146,7 +150,7 @@ class Stream:
             number = count
             if count >= len(names) or splitter.facts.offsets[count] != entry.offset:
                 number = _elsewhere(splitter.facts, entry)
-            if splitter.facts.of(number) != (entry.offset, crc32(entry.name), entry.crc, entry.packed, entry.size):
+            if splitter.facts.of(number) != (entry.offset, entry.name, entry.crc, entry.packed, entry.size):
                 raise UnstreamableError("its directory says something else")
             name = names[number]
             if name is not None:
@@ -159,35 +163,28 @@ class Stream:
         return members
 
 
-def _all_plain(reception: Reception) -> list[Member] | None:
-    """Return the members if the directory says just the same of all, as that of a folder link does, else None."""
-    splitter, facts, at = reception.splitter, reception.splitter.facts, 0
-    members: list[Member] = []
-    for rows in directory.rows(splitter.tail, splitter.tail_start or 0, facts.lengths):
-        stop = at + len(rows.offsets)
-        found = (facts.offsets, facts.names, facts.times, facts.crcs, facts.packed, facts.sizes)
-        if any(column[at:stop].tolist() != list(row) for column, row in zip(found, rows[:6], strict=True)):
-            return None
-        if not {0, stat.S_IFREG}.issuperset(map(stat.S_IFMT, set(rows.modes))):
-            return None
-        moments = reception.moments[at:stop]
-        seconds = {moment: moment / 1e9 for moment in moments}
-        columns = (
-            reception.names[at:stop],
-            repeat("file"),
-            rows.sizes,
-            rows.crcs,
-            [seconds[moment] for moment in moments],
-            list(map(_is_executable, rows.modes)) if any(map(stat.S_IFMT, set(rows.modes))) else repeat(False),
-            repeat(None),
-            repeat(None),
-        )
-        members += map(partial(tuple.__new__, Member), zip(*columns, strict=False))
-        at = stop
+def _table(reception: Reception) -> Table | None:
+    """Return the members in columns if the directory is the one that follows from them, as that of a folder link is."""
+    splitter, names = reception.splitter, reception.names
+    facts = splitter.facts
+    mode = directory.foreseen(splitter.tail, splitter.tail_start or 0, facts)
+    if mode is None or stat.S_IFMT(mode) not in {0, stat.S_IFREG} or _is_executable(mode):
+        return None
+    folders = [name for number in sorted(reception.folders) if (name := names[number]) is not None]
+    chosen = bytearray(b"\1") * len(names)
     for number in reception.folders:
-        folder = members[number]
-        members[number] = Member(folder.name, "folder", 0, 0, folder.mtime)
-    return [member for member in members if member.name is not None] if None in reception.names else members
+        chosen[number] = 0
+    files = [name for name in compress(names, chosen) if name is not None]
+    if len(files) + len(reception.folders) != len(names):
+        return None
+    sizes, crcs = compress(facts.sizes, chosen), compress(facts.crcs, chosen)
+    return Table(files, array("Q", sizes), array("I", crcs), array("q", compress(reception.moments, chosen)), folders)
+
+
+def _distinct(members: list[Member]) -> list[Member]:
+    if len({member.name for member in members}) != len(members):
+        raise UnstreamableError("two members have one name")
+    return checked(members)
 
 
 def _elsewhere(facts: Facts, entry: Entry) -> int:

@@ -20,7 +20,7 @@ from colab_magics.core import journal, layout, links, secrets, state
 from colab_magics.core.archive import Archive, looks_like_zip, open_archive
 from colab_magics.core.choice import Choice
 from colab_magics.core.decision import Decision, decide
-from colab_magics.core.destination import Dest, Place, becomes_file, done_already, done_before, place_of
+from colab_magics.core.destination import Dest, Place, becomes_file, done_already, done_before, place_of, validator
 from colab_magics.core.disk import check_room, disk_errors
 from colab_magics.core.disktree import DiskTree
 from colab_magics.core.links import Link
@@ -29,9 +29,10 @@ from colab_magics.core.part import PART
 from colab_magics.core.progress import SILENT, Progress
 from colab_magics.core.results import SyncResult
 from colab_magics.core.settings import Settings
-from colab_magics.core.staging import OneFile, bring_in, stage, work_folder
+from colab_magics.core.staging import OneFile, bring_all, bring_in, stage, work_folder
 from colab_magics.core.state import Manifest, Record
 from colab_magics.core.streaming import Stream
+from colab_magics.core.table import Table
 from colab_magics.core.transfer import Client, Received
 from colab_magics.core.zipparts import UnstreamableError
 from colab_magics.errors import ArchiveError, LayoutError, LinkError, TokenError
@@ -208,13 +209,16 @@ class _Run:
 
     def _work(self, place: Place, work: Path) -> SyncResult:
         manifest = Manifest.load(place.root)
-        etag = self._etag(place, manifest)
+        etag = validator(self.link, place, manifest, self.options)
         if place.name is None and self.options.sha256 is None:
             choice = Choice(place.root, manifest, self.options)
             with closing(Stream(work / "tree", choice, f"what {self.link.shown} sent", self.progress)) as stream:
                 received = self.client.download(self.link, work / PART, etag=etag, stream=stream)
                 if received and stream.is_done:
                     with suppress(UnstreamableError):
+                        all_new = choice.takes_all and not stream.skipped and self.approve is None
+                        if all_new and stream.table and stream.table.is_sound:
+                            return self._bring_all(place, work, stream, stream.table, received)
                         return self._apply(place, work, manifest, stream, received)
             if received and stream.is_done:
                 manifest = Manifest.load(place.root)
@@ -237,6 +241,14 @@ class _Run:
         with open_archive(work / PART, shown=f"what {self.link.shown} sent") as archive:
             return self._apply(place, work, manifest, archive, received)
 
+    def _bring_all(self, place: Place, work: Path, stream: Stream, table: Table, received: Received) -> SyncResult:
+        """Do what `_apply` does where everything is new, a column at a time."""
+        size = sum(table.sizes)
+        check_room(place.root, size, str(place.shown), written=size)
+        entry = self._entry(place, table.names, table.folders, received)
+        bring_all(place.root, work, stream, table, {link.identity: entry for link in (self.typed, self.link)})
+        return SyncResult(place.shown, added=table.names, bytes_received=received.transferred)
+
     def _apply(self, place: Place, work: Path, manifest: Manifest, archive: Archive, received: Received) -> SyncResult:
         options = self.options
         decision = decide(
@@ -250,7 +262,9 @@ class _Run:
             settled=archive.settled if isinstance(archive, Stream) else frozenset(),
         )
         self._say_left(place, decision)
-        check_room(place.root, sum(member.size for member in decision.written), str(place.shown))
+        size = sum(member.size for member in decision.written)
+        there = size if isinstance(archive, Stream) and not options.dry_run else 0
+        check_room(place.root, size, str(place.shown), written=there)
         records = stage(archive, decision, work, keep=not options.dry_run)
         if not options.dry_run:
             self._remember(place, manifest, decision, records, received)
@@ -285,16 +299,20 @@ class _Run:
         gone = {name for name, _ in decision.removals} | {*decision.backups}
         for name in [name for name in manifest.files if gone and name not in records and _is_gone(name, gone)]:
             manifest.files.pop(name)
+        names = [member.name for member in decision.written + decision.unchanged]
+        entry = self._entry(place, names, decision.folders + decision.standing, received)
+        manifest.links.update({link.identity: entry for link in (self.typed, self.link)})
+        manifest.folders = sorted({*manifest.folders, *decision.folders} - {*decision.drops})
+
+    def _entry(self, place: Place, names: list[str], folders: list[str], received: Received) -> dict[str, object]:
+        """Return what the manifest says of this sync."""
         entry: dict[str, object] = {
             **self.options.signature,
             "name": place.name,
-            "members": state.join_names(sorted(member.name for member in decision.written + decision.unchanged)),
-            "folders": state.join_names(sorted(decision.folders + decision.standing)),
+            "members": state.join_names(sorted(names)),
+            "folders": state.join_names(sorted(folders)),
         }
-        if received.answer.etag:
-            entry["etag"] = received.answer.etag
-        manifest.links.update({link.identity: entry for link in (self.typed, self.link)})
-        manifest.folders = sorted({*manifest.folders, *decision.folders} - {*decision.drops})
+        return {**entry, "etag": received.answer.etag} if received.answer.etag else entry
 
     def _warn_of_drive(self, place: Place) -> None:
         """Say when DEST is on a mounted Drive, where each file costs a second rather than a moment."""
@@ -307,21 +325,6 @@ class _Run:
             names = ", ".join(decision.left[:3]) + (", ..." if len(decision.left) > 3 else "")
             why = "since a symlink or a kept file stands there"
             self.progress.say(f"{place.shown}: {len(decision.left)} left alone, {why}: {names}")
-
-    def _etag(self, place: Place, manifest: Manifest) -> str | None:
-        """Return the validator of what is there, if it is all there and nobody touched it."""
-        entry = manifest.links.get(self.link.identity, {})
-        etag = entry.get("etag") if entry.get("name") == place.name else None
-        if not etag or self.options.force:
-            return None
-        if any(entry.get(key) != value for key, value in self.options.signature.items()):
-            return None
-        tree = DiskTree(place.root)
-        for name in manifest.members(self.link.identity):
-            record, status = manifest.files.get(name), tree.status(name)
-            if status is None or (record and not record.fits(status)):
-                return None
-        return str(etag)
 
     def _check_digest(self, received: Received) -> None:
         if self.options.sha256 is None:

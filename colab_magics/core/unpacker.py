@@ -35,7 +35,7 @@ BOMB = "bomb"
 #: The length in bytes of a message, before it.
 FRAME = struct.Struct("<L")
 
-_INPUT, _OUTPUT = 1 << 14, 1 << 22  # bytes of packed content taken at a time, and unpacked ones made of them at most
+_INPUT, _OUTPUT = 1 << 14, 1 << 16  # bytes of packed content taken at a time, and unpacked ones made of them at most
 _SMALL = 1 << 22
 _CHECK = 1 << 26  # bytes written between two looks at the room on the disk
 _SUSPICIOUS = 1 << 30  # bytes above which the ratio is looked at
@@ -100,7 +100,7 @@ class Unpacker:
             self._ended(*rest)
 
     def _wholes(self, *columns: list[Any]) -> None:
-        source, tree, made, checksum = self._source, self._tree, self._made, _fast.crc32
+        source, tree, checksum = self._source, self._tree, _fast.crc32
         for name, write, method, moment, start, stop, crc, size in zip(*columns, strict=True):
             self._name = name
             if size > _SMALL or (method == 0 and size != stop - start):
@@ -121,10 +121,10 @@ class Unpacker:
             self._unchecked += size
             if self._unchecked > _CHECK:
                 self._account(0)
-            parent = name.rpartition("/")[0]
-            if parent not in made:
-                self._folder(parent)
-            number = os.open(name, _NEW, 0o666, dir_fd=tree)
+            try:
+                number = os.open(name, _NEW, 0o666, dir_fd=tree)
+            except FileNotFoundError:
+                number = self._create(name)
             try:
                 if size and (written := os.write(number, content)) != size:
                     _write(number, memoryview(content)[written:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 from typing import NamedTuple
 
 __all__ = ["Begin", "End", "Event", "Facts", "Piece", "Rest", "Run", "UnstreamableError", "Whole"]
@@ -17,12 +16,12 @@ class Run(NamedTuple):
     """Members in a row, all of each in the window, in columns; see `Whole`. None has an extra field."""
 
     names: list[str]
-    methods: Sequence[int]
-    times: Sequence[int]
+    methods: list[int]
+    times: list[int]
     starts: list[int]
     stops: list[int]
-    crcs: Sequence[int]
-    sizes: Sequence[int]
+    crcs: list[int]
+    sizes: list[int]
 
 
 class Whole(NamedTuple):
@@ -77,8 +76,10 @@ class Facts:
     ----------
     offsets : array of int
         Of the headers, in bytes.
-    lengths, names : array of int
-        The lengths of the names in bytes, and their CRC-32.
+    names : list of bytes
+        As they stand there.
+    kinds : array of int
+        The method, in the upper 16 bits, and the flags.
     times : array of int
         Date and time in DOS's packing.
     crcs, packed, sizes : array of int
@@ -89,20 +90,29 @@ class Facts:
 
     def __init__(self) -> None:
         self.offsets, self.packed, self.sizes = array("Q"), array("Q"), array("Q")
-        self.lengths, self.names, self.times, self.crcs = array("H"), array("I"), array("I"), array("I")
+        self.kinds, self.times, self.crcs = array("I"), array("I"), array("I")
+        self.names: list[bytes] = []
         self.is_plain = True
 
     def __len__(self) -> int:
         return len(self.crcs)
 
-    def append(self, offset: int, length: int, name: int, time: int, crc: int, packed: int, size: int) -> None:
+    def append(self, offset: int, name: bytes, kind: int, time: int, crc: int, packed: int, size: int) -> None:
         """Add one member."""
-        columns = (self.offsets, self.lengths, self.names, self.times, self.crcs, self.packed, self.sizes)
-        for column, value in zip(columns, (offset, length, name, time, crc, packed, size), strict=True):
+        self.names.append(name)
+        columns = (self.offsets, self.kinds, self.times, self.crcs, self.packed, self.sizes)
+        for column, value in zip(columns, (offset, kind, time, crc, packed, size), strict=True):
             column.append(value)
 
-    def of(self, number: int) -> tuple[int, int, int, int, int]:
-        """Return a member's header offset, name's CRC, content's CRC, packed and unpacked size."""
+    def extend(self, other: Facts) -> None:
+        """Add the members of which `other` tells."""
+        self.names += other.names
+        for name in ("offsets", "kinds", "times", "crcs", "packed", "sizes"):
+            getattr(self, name).extend(getattr(other, name))
+        self.is_plain = self.is_plain and other.is_plain
+
+    def of(self, number: int) -> tuple[int, bytes, int, int, int]:
+        """Return a member's header offset, name, content's CRC, packed and unpacked size."""
         return (
             self.offsets[number],
             self.names[number],

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
+from array import array
 from collections.abc import Iterator
-from itertools import repeat
-from operator import sub
-from zlib import crc32
+from itertools import accumulate
+from operator import add, sub
 
 from colab_magics.core.zipparts import Begin, End, Event, Facts, Piece, Rest, Run, UnstreamableError, Whole
 
@@ -32,8 +33,8 @@ _KEEP = _LONGEST_DESCRIPTOR + 4
 _ENCRYPTED, _DESCRIBED, _UTF8 = 0x1, 0x8, 0x800
 # The form that nearly all of Dropbox's members have, of which there may be 100,000: read many at a time.
 _USUAL, _USUAL_DESCRIPTOR = _DESCRIBED | _UTF8, 16
-_USUAL_HEADER = struct.Struct("<4s2xHHL12xHH")  # signature, flags, method, time, lengths of name and extra field
-_USUAL_END = re.compile(rb"PK\x07\x08.{12}PK(?:\x03\x04|\x01\x02)", re.DOTALL)
+# A descriptor, and behind its signature the header of the next member, if there is one.
+_USUAL_END = re.compile(rb"PK\x07\x08(.{12})PK(?:\x03\x04(.{26})|\x01\x02)", re.DOTALL)
 _ATTEMPTS = 8  # in one range: where such ends are imitated, looking for many at a time is in vain
 _UNICODE_PATH = 0x7075
 _MAX32 = 0xFFFFFFFF
@@ -61,7 +62,7 @@ class Splitter:
         self._known: tuple[int, int, int] | None = None  # CRC, packed and unpacked size, where the header has them
         self._stored = False  # whether the open member is as it is, not deflated
         self._counted = 0  # bytes of the member's content so far
-        self._header = (0, 0, 0, 0)  # its offset, the length and the CRC of the name, the time
+        self._header = (0, b"", 0, 0)  # its offset, its name, the method and flags, the time
 
     @property
     def is_between(self) -> bool:
@@ -134,29 +135,16 @@ class Splitter:
 
         This is what the methods below do together, a column at a time.
         """
-        stops = list(map(re.Match.start, _USUAL_END.finditer(window, at, stop)))
-        heads = [at, *[end + _USUAL_DESCRIPTOR for end in stops]][: len(stops)]
-        while heads and heads[-1] + _HEADER.size > stops[-1]:
-            del heads[-1], stops[-1]
-        run = raws = None
-        while heads and run is None:
-            if (found := _usual(window, heads, stops)) is not None:
-                run, raws = found
-            else:  # one of them is not, so none behind it need be
-                half = len(heads) // 2
-                del heads[half:], stops[half:]
-        if run is None or raws is None:
-            return None
-        facts, shift = self.facts, self._offset - at
-        facts.offsets.extend([head + shift for head in heads])
-        facts.lengths.extend(map(len, raws))
-        facts.names.extend(map(crc32, raws))
-        facts.times.extend(run.times)
-        facts.crcs.extend(run.crcs)
-        facts.packed.extend(map(sub, run.stops, run.starts))
-        facts.sizes.extend(run.sizes)
-        self._offset = stops[-1] + _USUAL_DESCRIPTOR + shift
-        return run
+        found = _USUAL_END.findall(window, at, stop)
+        while found:
+            usual = _usual(window, at, found, self._offset)
+            if usual is not None:
+                run, facts = usual
+                self.facts.extend(facts)
+                self._offset += run.stops[-1] + _USUAL_DESCRIPTOR - at
+                return run
+            del found[len(found) // 2 :]  # one of them is not, so none behind it need be
+        return None
 
     def _found(self, window: memoryview, at: int, stop: int) -> tuple[int, int, int, int] | None:
         """Find where the open member's content ends.
@@ -216,7 +204,7 @@ class Splitter:
                 raise UnstreamableError("a size is wrong")
         self._counted, self._stored = 0, method == 0
         time = date << 16 | clock
-        self._header = (self._offset, name_length, crc32(raw), time)
+        self._header = (self._offset, raw, method << 16 | flags, time)
         self.facts.is_plain = self.facts.is_plain and not extra
         return length, Begin(name, method, time, extra)
 
@@ -248,28 +236,56 @@ class Splitter:
         return None
 
 
-def _usual(window: memoryview, heads: list[int], stops: list[int]) -> tuple[Run, list[bytes]] | None:
-    """Read members of which headers and ends are known, and their names as bytes; None: not all have the usual form."""
-    rows = zip(*map(_USUAL_HEADER.unpack_from, repeat(window), heads), strict=True)
-    marks, flags, methods, times, lengths, extras = rows
-    crcs, packed, sizes = zip(*map(_NARROW.unpack_from, repeat(window), [stop + 4 for stop in stops]), strict=True)
-    starts = list(map(sub, stops, packed))
-    begins = list(map(sub, starts, lengths))
+def _usual(window: memoryview, at: int, found: list[tuple[bytes, bytes]], offset: int) -> tuple[Run, Facts] | None:
+    """Read members of which the ends are known; None: not all have the usual form."""
+    ends, heads = zip(*found, strict=True)
+    numbers = _column("I", b"".join(ends))
+    crcs, packed, sizes = (numbers[number::3] for number in range(3))
+    fields = _column("H", b"".join([window[at + 4 : at + _HEADER.size], *heads[:-1]]))
+    flags, methods, clocks, dates, lengths, extras = (fields[number::13] for number in (1, 2, 3, 4, 11, 12))
     if (
-        begins != [head + _HEADER.size for head in heads]
-        or set(marks) != {_LOCAL}
-        or set(flags) != {_USUAL}
+        len(fields) != 13 * len(found)
+        or window[at : at + 4] != _LOCAL
+        or flags != array("H", [_USUAL]) * len(found)
         or any(extras)
         or not {0, 8}.issuperset(methods)
-        or (0 in methods and not all(map(_is_sound, methods, packed, sizes)))
+        or (packed != sizes and 0 in methods and not all(map(_is_sound, methods, packed, sizes)))
     ):
         return None
-    raws = [window[begin:start].tobytes() for begin, start in zip(begins, starts, strict=True)]
+    # Each ends as long behind its header as the lengths say. Where one does not, the last does not stand where it was
+    # found; should they deviate twice and agree again, the checksums do not.
+    totals = accumulate(map(add, lengths, packed))
+    begin, step = at + _HEADER.size, _HEADER.size + _USUAL_DESCRIPTOR
+    stops = list(map(add, totals, range(begin, begin + step * len(found), step)))
+    after = b"PK\x03\x04" + heads[-1] if heads[-1] else b"PK\x01\x02"
+    if window[stops[-1] : stops[-1] + _USUAL_DESCRIPTOR + len(after)] != b"PK\x07\x08" + ends[-1] + after:
+        return None
+    starts = list(map(sub, stops, packed))
+    begins = list(map(sub, starts, lengths))
+    facts = Facts()
+    text = b"\0".join([window[begin:start] for begin, start in zip(begins, starts, strict=True)])
     try:
-        names = b"\0".join(raws).decode().split("\0")
+        names = text.decode().split("\0")
     except UnicodeDecodeError:
         return None
-    return (Run(names, methods, times, starts, stops, crcs, sizes), raws) if len(names) == len(raws) else None
+    if len(names) != len(found):
+        return None
+    facts.names = text.split(b"\0")
+    shift = offset - at - _HEADER.size
+    facts.offsets.extend([begin + shift for begin in begins])
+    facts.kinds.extend([method << 16 | _USUAL for method in methods])
+    facts.times.extend([date << 16 | clock for date, clock in zip(dates, clocks, strict=True)])
+    facts.crcs, facts.packed, facts.sizes = crcs, array("Q", packed), array("Q", sizes)
+    rest = (column.tolist() for column in (crcs, sizes))
+    return Run(names, methods.tolist(), facts.times.tolist(), starts, stops, *rest), facts
+
+
+def _column(code: str, data: bytes) -> array[int]:
+    """Return numbers that stand in a zip, little-endian, one behind the other."""
+    column = array(code, data)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
 
 
 def _is_sound(method: int, packed: int, size: int) -> bool:
