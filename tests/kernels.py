@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import queue
 import re
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,7 +60,12 @@ class Said:
 
 def holds(text: str, needle: str) -> bool:
     """Tell whether a person could read `needle` in `text`, maybe across line breaks and colours."""
-    return needle in text or _NOISE.sub("", needle) in _NOISE.sub("", text)
+    return needle in text or _quiet(needle) in _quiet(text)
+
+
+@functools.lru_cache(maxsize=8)  # the same text is searched for one secret after the other
+def _quiet(text: str) -> str:
+    return _NOISE.sub("", text)
 
 
 class Kernel:
@@ -67,18 +75,25 @@ class Kernel:
     ----------
     folder : Path
         Its home, its working directory, its log.
+    module : str
+        What is run, if that is not ipykernel itself.
     """
 
-    def __init__(self, folder: Path, **environ: str) -> None:
+    def __init__(self, folder: Path, *, module: str = "", **environ: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.log = folder / "server.log"
         env = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
-        env |= {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": str(Path(__file__).parent.parent),
+        tests = Path(__file__).parent
+        env |= {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}",
                 "PYTHONWARNINGS": "default", "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
                 "PYDEVD_DISABLE_FILE_VALIDATION": "1"} | environ  # fmt: skip
         self._file = self.log.open("wb")
-        self.manager = KernelManager(kernel_name="python3")
+        # Sockets in a folder with a short name: ports that are free now may be somebody else's when the kernel is up.
+        self._sockets = tempfile.TemporaryDirectory()
+        self.manager = KernelManager(kernel_name="python3", transport="ipc", ip=f"{self._sockets.name}/k")
+        if module:
+            self.manager.kernel_spec.argv = [sys.executable, "-m", module, "-f", "{connection_file}"]
         self.manager.start_kernel(cwd=str(folder), env=env, stdout=self._file, stderr=self._file)
         self.client = self.manager.client()
         self.client.start_channels()
@@ -134,12 +149,13 @@ class Kernel:
         self.manager.shutdown_kernel(now=True)
         self.manager.cleanup_resources()
         self._file.close()
+        self._sockets.cleanup()
 
 
 @contextlib.contextmanager
-def running(folder: Path, **environ: str) -> Iterator[Kernel]:
+def running(folder: Path, *, module: str = "", **environ: str) -> Iterator[Kernel]:
     """Start a kernel, and stop it whatever happens."""
-    kernel = Kernel(folder, **environ)
+    kernel = Kernel(folder, module=module, **environ)
     try:
         yield kernel
     finally:

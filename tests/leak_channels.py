@@ -80,7 +80,6 @@ CHANNELS = [
     Channel("print, cut by a flush", "print(S[:17], end='', flush=True); print(S[17:])"),
     Channel("print, a character at a time", "for c in S: print(c, end='', flush=True)"),
     Channel("print, cut by a pause", "print(S[:17], end='', flush=True); time.sleep(.4); print(S[17:])"),
-    Channel("print, in a million characters", "print('x ' * 500_000 + S + ' x' * 500_000)"),
     Channel("stderr", "print(S, file=sys.stderr)"),
     Channel("stderr, cut by a flush", "sys.stderr.write(S[:9]); sys.stderr.flush(); sys.stderr.write(S[9:])"),
     Channel("stdout and stderr by turns", "print(S, flush=True); print(S, file=sys.stderr, flush=True)"),
@@ -162,6 +161,7 @@ CHANNELS = [
     Channel("hexadecimal, capital", "print(S.encode().hex().upper())", needle=lambda: TOKEN.encode().hex().upper()),
     Channel("hexadecimal, in pairs", "print(S.encode().hex(' '))", needle=lambda: TOKEN.encode().hex(" ")),
     Channel("hexadecimal, with colons", "print(S.encode().hex(':'))", needle=lambda: TOKEN.encode().hex(":")),
+    Channel("hexadecimal, with hyphens", "print(S.encode().hex('-'))", needle=lambda: TOKEN.encode().hex("-")),
     Channel("quoted for a URL", "print(urllib.parse.quote(W))", needle=lambda: quote(WILD)),
     Channel("quoted for a URL, all", "print(urllib.parse.quote(W, safe=''))", needle=lambda: quote(WILD, safe="")),
     Channel("quoted for a form", "print(urllib.parse.urlencode({'t': W}))", needle=lambda: "pa%2Fss%2Bw0rd+%22"),
@@ -195,6 +195,10 @@ CHANNELS = [
     Channel("%notebook", "get_ipython().history_manager.store_inputs(9003, 'x = ' + S)\n"
             "get_ipython().history_manager.store_inputs(9004, 'pass')\n%notebook nb.ipynb",
             needs="nbformat", file="nb.ipynb"),
+    # Not earlier, since %notebook would export it, which takes its time
+    Channel("coloured, in a million characters",
+            "c = '\\x1b[32mx\\x1b[0m ' * 50_000; print(c + '\\x1b[1m'.join(S) + c)"),
+    Channel("print, in a million characters", "print('x ' * 500_000 + S + ' x' * 500_000)"),
     Channel("history.sqlite", "h = get_ipython().history_manager\nh.store_inputs(9005, 'x = ' + S)\n"
             "h.writeout_cache(); h.db.commit()", file="ipython/profile_default/history.sqlite"),
     Channel("%logstart", "%logstart -q log.py\nget_ipython().logger.log('x=' + S, 'x=' + S)\n%logstop", file="log.py"),

@@ -34,8 +34,8 @@ def test_the_usual_escapes_are_known(secret: str) -> None:
     """JSON, repr, URL quoting and hexadecimal each hold a form, also one inside another."""
     for text in (
         json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(secret), ascii(secret), quote(secret),
-        quote(secret, safe=""), secret.encode().hex(), secret.encode().hex(":"), repr(secret.encode()),
-        json.dumps(json.dumps(secret)), repr(json.dumps(secret)), json.dumps(repr(secret)),
+        quote(secret, safe=""), secret.encode().hex(), secret.encode().hex(":"), secret.encode().hex("-"),
+        repr(secret.encode()), json.dumps(json.dumps(secret)), repr(json.dumps(secret)), json.dumps(repr(secret)),
     ):  # fmt: skip
         assert spelled(secret, text)
 

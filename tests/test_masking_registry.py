@@ -198,7 +198,7 @@ def test_a_failing_mask_withholds(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError(TOKEN)
 
     with known(TOKEN):
-        monkeypatch.setattr(Matcher, "_spans", fail)
+        monkeypatch.setattr(Matcher, "_clears", fail)
         for shown in (masking.redact("harmless text"), masking.StreamMask().feed("harmless text")):
             assert "withheld" in shown
             assert "RuntimeError" in shown

@@ -14,12 +14,14 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
 __all__ = [
     "ESCAPES",
     "MIN_LENGTH",
     "PREFIXES",
+    "Escapes",
     "find_token",
     "find_tokens",
     "forms",
@@ -45,16 +47,37 @@ _TOKEN = re.compile(
 )
 
 _WHITESPACE = b" \t\n\r\v\f"
-# Separators that are more than white space, each with the byte it starts with: terminal escapes (CSI, OSC), and
-# those and line breaks in the escaped spelling that repr and JSON give them. Each alternative may also be cut
-# off by the end, since a stream is cut anywhere. The patterns start with a literal, which is searched for fast,
-# and consume every run of backslashes whole, so that none is looked at twice. Each is one group, so that a text
-# can be split by them without losing where they stood.
+
+
+class Escapes(NamedTuple):
+    """One kind of escape sequences."""
+
+    start: bytes  # the byte that each begins with, which is searched for fast
+    pattern: re.Pattern[bytes]
+    nests: bytes  # where this occurs, a sequence may hold the starting byte of another
+
+    def border(self, data: bytes, end: int) -> int:
+        """Find where some sequence begins, at or before `end`; 0 if that would take long to find out."""
+        start = data.rfind(self.start, 0, max(0, end))
+        if start <= 0 or (self.nests and self.nests in data):
+            return 0
+        return len(data[: start + 1].rstrip(self.start))
+
+
+# Separators that are more than white space: terminal escapes (CSI, OSC), and those and line breaks in the escaped
+# spelling that repr and JSON give them. Each alternative may also be cut off by the end, since a stream is cut
+# anywhere. The patterns consume every run of backslashes whole, so that none is looked at twice. Each is one group, so
+# that a text can be split by them without losing where they stood.
 ESCAPES = (
-    (b"\x1b", re.compile(rb"(\x1b(?:\[[0-?]*[ -/]*(?:[@-~]|\Z)|\][^\x07\x1b]*(?:\x07|\x1b\\|\Z)|\Z))")),
-    (
+    Escapes(
+        b"\x1b",
+        re.compile(rb"(\x1b(?:\[[0-?]*[ -/]*(?:[@-~]|\Z)|\][^\x07\x1b]*(?:\x07|\x1b\\|\Z)|\Z))"),
+        nests=b"\x1b]",
+    ),
+    Escapes(
         b"\\",
         re.compile(rb"(\\+(?:[nrtvf]|(?:x1b|u001b)(?:\[[0-9;]*(?:[A-Za-z]|\Z))?|(?:x1?|u(?:0(?:0(?:1)?)?)?)?\Z)?)"),
+        nests=b"",
     ),
 )
 _TOKEN_LIKE = re.compile(r"[A-Za-z0-9_.+=~-]{32,}")
@@ -89,9 +112,9 @@ def unescape(squeezed: bytes) -> bytes:
     bytes
         The same without escape sequences.
     """
-    for start, pattern in ESCAPES:
-        if start in squeezed:
-            squeezed = pattern.sub(b"", squeezed)
+    for kind in ESCAPES:
+        if kind.start in squeezed:
+            squeezed = kind.pattern.sub(b"", squeezed)
     return squeezed
 
 
@@ -186,6 +209,7 @@ def forms(value: str) -> set[bytes]:
     # Whoever prints a secret that was read from a file may or may not have stripped its line break.
     for data in {raw, raw.strip()}:
         spelled |= _base64(data)
-        spelled |= {data.hex().encode(), data.hex().upper().encode(), data.hex(":").encode()}
+        spelled |= {data.hex().encode(), data.hex().upper().encode()}
+        spelled |= {data.hex(separator).encode() for separator in ":-"}
     squeezed = {squeeze(data) for data in spelled}
     return {data for data in squeezed | {unescape(data) for data in squeezed} if len(data) >= MIN_LENGTH}

@@ -12,14 +12,15 @@ escape sequences, it is compared a second time without those.
 
 from __future__ import annotations
 
-import re
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, compress, pairwise
+from operator import length_hint
 from typing import NamedTuple, TypeAlias
 
 from colab_magics.masking import forms as spelling
+from colab_magics.masking.sieve import Sieve
 
 __all__ = ["Matcher", "Unfinished"]
 
@@ -29,6 +30,7 @@ GAP = 64  # bytes of separators between two characters of a form; bounds what a 
 
 _GRAM = 4
 _BLOCK = 1 << 12
+_LARGE = 1 << 12  # bytes; a smaller text is looked at carefully at once
 _END = 256
 _VISIBLE = bytes(0 if byte in b" \t\n\r\v\f" else 1 for byte in range(256))
 
@@ -46,9 +48,8 @@ class _Squeezed:
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
-        pieces = [spelling.squeeze(raw[at : at + _BLOCK]) for at in range(0, len(raw), _BLOCK)]
-        self.data: bytes = b"".join(pieces)
-        self._starts = [0, *accumulate(map(len, pieces))]
+        self.data = spelling.squeeze(raw)
+        self._starts: list[int] = []  # of each block of `raw`, where in `data`; made when first needed
         self._maps: dict[int, list[int]] = {}
         self._end: list[int] | None = None
 
@@ -58,6 +59,9 @@ class _Squeezed:
             self._end = self._places(max(0, len(self._raw) - _END), len(self._raw))
         if index >= len(self.data) - len(self._end):
             return self._end[index - len(self.data)]
+        if not self._starts:
+            blocks = (self._raw[at : at + _BLOCK] for at in range(0, len(self._raw), _BLOCK))
+            self._starts = [0, *accumulate(len(spelling.squeeze(block)) for block in blocks)]
         block = bisect_right(self._starts, index) - 1
         if block not in self._maps:
             self._maps[block] = self._places(block * _BLOCK, (block + 1) * _BLOCK)
@@ -71,19 +75,28 @@ class _Squeezed:
 class _Unescaped:
     """A view without one kind of escape sequences."""
 
-    def __init__(self, base: _View, pattern: re.Pattern[bytes]) -> None:
+    def __init__(self, base: _View, kind: spelling.Escapes) -> None:
         self._base = base
-        self._parts = [*pattern.split(base.data), b""]  # text, escape sequence, text, ..., text, nothing
-        self.data: bytes = b"".join(self._parts[::2])
+        self._kind = kind
+        self.data: bytes = kind.pattern.sub(b"", base.data)
         # The way back, from the end on, as far as it was needed: how far from the end of this view each text
-        # begins, and where in the base.
-        self._next = len(self._parts) - 2
+        # begins, and where in the base. Most often only the end is asked for, so that is all that is split at first.
+        self._split(kind.border(base.data, len(base.data) - 4 * _END))
         self._behind = [0]
         self._places = [len(base.data)]
+
+    def _split(self, start: int) -> None:
+        self._whole = start == 0
+        # text, escape sequence, text, ..., text, nothing
+        self._parts = [*self._kind.pattern.split(self._base.data[start:]), b""]
+        self._next = len(self._parts) - 2
 
     def at(self, index: int) -> int:
         behind = len(self.data) - index
         while self._behind[-1] < behind:
+            if self._next == 0 and not self._whole:
+                self._split(0)
+                self._next -= 2 * (len(self._behind) - 1)
             text, escape = self._parts[self._next : self._next + 2]
             self._behind.append(self._behind[-1] + len(text))
             self._places.append(self._places[-1] - len(escape) - len(text))
@@ -99,9 +112,9 @@ def _views(raw: bytes) -> list[_View]:
     views: list[_View] = [_Squeezed(raw)]
     # Not instead: an escape sequence is a guess, and a wrong one could swallow a secret's first character.
     view = views[0]
-    for start, pattern in spelling.ESCAPES:
-        if start in view.data:
-            view = _Unescaped(view, pattern)
+    for kind in spelling.ESCAPES:
+        if kind.start in view.data:
+            view = _Unescaped(view, kind)
     return views if view is views[0] else [*views, view]
 
 
@@ -139,6 +152,7 @@ class Matcher:
         for form in sorted(whole | self._tokens):
             self._add_form(form)
         self._grams = frozenset(self._index)
+        self._sieve = Sieve(whole, self._tokens, self._heads, self._head_lengths, FRAGMENT)
 
     def _add_head(self, plain: bytes) -> None:
         for prefix in spelling.PREFIXES:
@@ -172,7 +186,7 @@ class Matcher:
         list of (int, int)
             Half-open byte ranges, in order; overlapping ones are joined.
         """
-        return self._spans(_views(raw))
+        return [] if self._clears(raw) else self._spans(_views(raw))
 
     def scan(self, raw: bytes) -> tuple[list[tuple[int, int]], Unfinished]:
         """Find what must be masked, and where a form may have begun that later text would complete.
@@ -187,8 +201,22 @@ class Matcher:
         (list of (int, int), Unfinished)
             The spans, and the longest end of `raw` that begins a form.
         """
-        views = _views(raw)
-        return self._spans(views), self._tail(views, len(raw))
+        if not self._clears(raw):
+            views = _views(raw)
+            return self._spans(views), self._tail(views, len(raw))
+        cut, views = len(raw), _views(b"")
+        while cut > 0:
+            # A form that later text completes can have begun no further back than it is long. And where the cut goes
+            # through an escape sequence, what is left of that looks like text.
+            cut = max(0, min(cut, len(raw) - 4 * self.longest) - 4 * _END)
+            views = _views(raw[cut:])
+            if min(len(view.data) for view in views) > self.longest + GAP:
+                break
+        end = self._tail(views, len(raw) - cut)
+        return [], end._replace(start=end.start + cut)
+
+    def _clears(self, raw: bytes) -> bool:
+        return len(raw) >= _LARGE and self._sieve.clears(raw)
 
     def _spans(self, views: list[_View]) -> list[tuple[int, int]]:
         found = []
@@ -220,17 +248,13 @@ class Matcher:
 
     def _sampled(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Yield place and gram wherever a sampled gram is one of ours."""
-        grams = self._grams
         words = memoryview(data)[: len(data) // _GRAM * _GRAM].cast("I")[:: self._stride]
-        # A stray gram is common in a large text, so only its neighbourhood is looked at one by one: a smaller
-        # one when there are many grams to stray.
-        size = 64 if len(grams) > 1000 else 512
-        for first in range(0, len(words), size):
-            block = words[first : first + size]
-            if not grams.isdisjoint(block):
-                for number, gram in enumerate(block, first):
-                    if gram in grams:
-                        yield number * self._stride * _GRAM, gram
+        for first in range(0, len(words), _BLOCK):
+            block = words[first : first + _BLOCK].tolist()
+            rest = iter(block)
+            while not self._grams.isdisjoint(rest):  # stops behind the first of ours
+                number = len(block) - length_hint(rest) - 1
+                yield (first + number) * self._stride * _GRAM, block[number]
 
     def _tail(self, views: list[_View], size: int) -> Unfinished:
         best = Unfinished(size, 0, False)

@@ -10,7 +10,7 @@ from colab_magics.masking.registry import MASK, withheld
 __all__ = ["StreamMask"]
 
 _MASK = MASK.encode()
-_BLOCK = 1 << 17  # characters; larger texts leave the processor's cache, and get new memory from the system each time
+_BLOCK = 1 << 18  # characters; larger texts leave the processor's cache, and get new memory from the system each time
 
 
 class StreamMask:
