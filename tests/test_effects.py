@@ -88,6 +88,17 @@ def test_a_requirements_file_that_is_there_is_read_for_what_it_names() -> None:
     assert waits(block.format("base")) == [[], [1]]
 
 
+def test_what_a_requirements_file_clones_is_written() -> None:
+    """A repository to be developed in lies beside the notebook or below --src, pip's below src."""
+    address = "git+https://github.com/acme/lib.git@v1#egg=other"
+    Path("requirements.txt").write_text(f"-e {address}\n-e git+https://ghp_{'0' * 36}@github.com/acme/x\nsix\n")
+    block = "dropbox_sync LINK {}\nprivate_pip -r requirements.txt --src {}"
+    assert waits(block.format("code/lib/data", "code")) == [[], [1]]
+    assert waits(block.format("lib", "code")) == [[], []]
+    assert waits("dropbox_sync LINK lib\nprivate_pip -r requirements.txt") == [[], [1]]
+    assert waits("dropbox_sync LINK src/data\npip install -r requirements.txt") == [[], [1]]
+
+
 # --- any schedule that the waits allow ends as the sequential run does ---------------------------------------------
 
 PLACES = ["p", "q", "p/d", "p/d/e", "q/d", "r", "p/req.txt"]

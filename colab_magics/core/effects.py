@@ -14,9 +14,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from colab_magics.core import layout, links
+from colab_magics.core import layout, links, requirements
 from colab_magics.core.plan import Step
-from colab_magics.core.requirements import lines as requirement_lines
 from colab_magics.core.settings import Settings
 
 __all__ = ["Effects", "Paths", "effects_of", "longest_chain", "waits_of", "waves_of"]
@@ -265,13 +264,18 @@ class _Reader:
             return
         folder = os.path.dirname(name)
         try:
-            lines = list(requirement_lines(Path(path)))
+            lines = list(requirements.lines(Path(path)))
         except (OSError, UnicodeDecodeError):
             return
         for line in lines:
             nested = re.match(r"(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", line)
+            clone = requirements.clone(line)
             local = re.match(r"(?:-e|--editable)[ =]?\s*(\S+)|(\.{0,2}/\S*)", line)
-            if nested:
+            if clone and self.step.verb == "pip":
+                self._writes("src")  # where pip clones to, under the project's name
+            elif clone:
+                self._writes(f"{self.step.args.src or '.'}/{clone}")
+            elif nested:
                 self._requirements(os.path.join(folder, nested[1]), depth + 1)
             elif local and "://" not in line:
                 # pip reads a folder's path from the working folder, not from the file's.

@@ -16,7 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from colab_magics.core.specs import Spec, parse_spec
 from colab_magics.errors import InstallError, TokenError
 
-__all__ = ["Repository", "Requirements", "lines", "nested", "read", "repository"]
+__all__ = ["Repository", "Requirements", "clone", "lines", "nested", "read", "repository"]
 
 _NESTED = re.compile(r"(?P<option>-r|--requirement|-c|--constraint)(?:[ =]+|(?<=-[rc]))(?P<path>\S.*)$")
 _EDITABLE = re.compile(r"(?:-e|--editable)(?:[ =]+|(?<=-e))(?=git\+)")
@@ -176,6 +176,17 @@ def repository(text: str) -> Repository | bool | None:
     name = named.name if head else egg[1] if egg else None
     extras = tuple(sorted(named.extras)) or tuple((egg[2] or "").replace(" ", "").split(",") if egg and egg[2] else ())
     return Repository(Spec(text, spec.host, spec.path, spec.ref, extras or spec.extras, spec.subdirectory), name)
+
+
+def clone(text: str) -> str | None:
+    """Return the name of the folder that a line's repository is cloned to, to be developed in; None for other lines."""
+    if not _EDITABLE.match(text):
+        return None
+    try:
+        found = repository(_EDITABLE.sub("", text))
+    except TokenError:  # whoever installs it says so
+        return None
+    return found.spec.repository if isinstance(found, Repository) else None
 
 
 def _plain(url: str) -> str:
