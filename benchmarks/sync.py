@@ -172,17 +172,15 @@ class Bench:
         out = Path(tempfile.mkdtemp(prefix="footprint-", dir=self.work))
         before = used(out)
         process = subprocess.Popen([sys.executable, "-c", OURS, self.link, str(out / "data"), "{}"])
-        most, status, usage = before, 0, None
-        while not status:
-            most = max(most, used(out))
-            status, _, usage = os.wait4(process.pid, os.WNOHANG)
+        most, memory = before, 0
+        while process.poll() is None:
+            most, memory = max(most, used(out)), max(memory, peak(process.pid))
             time.sleep(0.002)
-        process.returncode = 0
         after = used(out)
         shutil.rmtree(out)
         print(
             f"   disk: {(most - after) / 1e6:.0f} MB at most beyond the {(after - before) / 1e6:.0f} MB that stay; "
-            f"memory: {usage.ru_maxrss / 1e3 if usage else 0:.0f} MB in the largest process"
+            f"memory: {memory / 1e3:.0f} MB in the largest process"
         )
 
     def again(self, runs: int) -> None:
@@ -210,6 +208,19 @@ def used(folder: Path) -> int:
     """Return how many bytes are in use on a folder's disk."""
     status = os.statvfs(folder)
     return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+def peak(process: int) -> int:
+    """Return the most memory that a process or one of its children has taken so far, in kB."""
+    most = 0
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        for one in (process, *children):
+            lines = Path(f"/proc/{one}/status").read_text().splitlines()
+            most = max(most, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+    except (OSError, ValueError):  # it has just ended
+        pass
+    return most
 
 
 def timed(what: Callable[[], object]) -> float:

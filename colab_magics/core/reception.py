@@ -47,9 +47,15 @@ class Wants(Protocol):
     ----------
     settled : set of str
         Those that need not be, since they are there already.
+    takes_all : bool
+        Whether each is to be written.
     """
 
     settled: set[str]
+
+    @property
+    def takes_all(self) -> bool:
+        """As above."""
 
     def many(self, names: Sequence[str], crcs: Sequence[int | None], sizes: Sequence[int | None]) -> list[bool]:
         """Tell it of each: its name, and its CRC-32 and size where they are known already."""
@@ -104,6 +110,8 @@ class Reception:
         self._crew: Crew | None = None
         self._crew_works = False
         self._block, self._blocks = 0, _FEW
+        # What is known of a DEST that exists takes memory too.
+        self._most = _BLOCKS if wants is None or wants.takes_all else _FEW
         self._orders: list[_Order] = []
         self._cost = self._done = 0
         self._open = ""  # the member that has begun in an earlier block
@@ -136,6 +144,11 @@ class Reception:
             prove(self)
         return received
 
+    def forget(self) -> None:
+        """Let go of what was found, of which there is much when there are many members."""
+        self.splitter, self._safe = Splitter(), Names()
+        self.names, self.moments = [], array("q")
+
     def finish(self) -> None:
         """Return when all of it is unpacked, or `problem` says why it is not."""
         try:
@@ -167,7 +180,7 @@ class Reception:
         """Go on to the next block, and see whether helpers are worth their while, as they are for a large member."""
         if self._crew_works and self._crew is not None:
             self._block = (self._block + 1) % self._blocks
-            if self._block == 0 and self._blocks < _BLOCKS and self._crew.needs(0):
+            if self._block == 0 and self._blocks < self._most and self._crew.needs(0):
                 self._block = self._blocks
                 self._blocks += 1
             self.problem = self.problem or self._crew.wait_for(self._block)

@@ -87,12 +87,14 @@ class Stream:
         self._reception = reception = Reception(body, self._tree, self._wants, self._progress)
         try:
             received = reception.run(self._prove)
+            size = sum(reception.splitter.facts.sizes)
+            reception.forget()
             self._check()
         except BaseException:
             self.close()
             raise
         self.skipped = reception.skipped
-        check_ratio(received, sum(reception.splitter.facts.sizes), self._shown)
+        check_ratio(received, size, self._shown)
         self.is_done = True
         return received
 
