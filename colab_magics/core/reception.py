@@ -5,12 +5,10 @@ The bytes lie in a ring of blocks. A block is filled anew when nobody needs it a
 
 from __future__ import annotations
 
-import mmap
 import os
-import tempfile
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from itertools import compress, count, repeat
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +19,7 @@ from colab_magics.core.bulk import uncollected
 from colab_magics.core.crew import Crew, CrewError
 from colab_magics.core.disk import Limits
 from colab_magics.core.progress import Progress
+from colab_magics.core.ring import ring
 from colab_magics.core.unpacker import Unpacker
 from colab_magics.core.zipparts import Begin, End, Piece, Run, UnstreamableError, Whole
 from colab_magics.core.zipstream import LOOK_BACK, Splitter
@@ -32,7 +31,7 @@ _STEP = 1 << 19  # bytes received at a time: how often progress is told, and an 
 _ALONE = 24 << 20  # the cost up to which helpers cost more than they bring
 _FIRST = 1 << 20  # bytes of a block that are taken before there are helpers
 _ORDERS, _GIVEN = 512, 2 << 20  # how many orders, and of which cost, are given to a helper at a time
-_HERE = -1  # in place of a helper's number: this process
+_HERE, _LATER = -1, -2  # in place of a helper's number: this process; whoever it is found to be best for
 # Cost is counted in stored bytes; so much is a file beside its bytes, and a deflated byte.
 _PER_MEMBER, _INFLATING = 12_000, 3
 
@@ -103,7 +102,7 @@ class Reception:
         self._closing = ExitStack()
         self._tree = os.open(tree, os.O_RDONLY)
         self._closing.callback(os.close, self._tree)
-        self._ring, self._view = self._closing.enter_context(_ring())
+        self._ring, self._view = self._closing.enter_context(ring(_BLOCK * _BLOCKS))
         self._limits = limits = Limits.load()
         self._alone = Unpacker(self._view, self._tree, limits.spare, limits.ratio)
         self._closing.callback(self._alone.close)
@@ -117,6 +116,7 @@ class Reception:
         self._open = ""  # the member that has begun in an earlier block
         self._deflated = False
         self._worker: int | None = None  # who unpacks it
+        self._held: list[tuple[int, list[_Order], int]] = []  # what of it is to be given out later, as to `_hand`
 
     def run(self, prove: Callable[[Reception], None]) -> int:
         """Take all of it; return how many bytes it was.
@@ -135,7 +135,7 @@ class Reception:
                 known = len(self.names)
                 rest = self._split(view, start, stop)
                 left = view[rest:stop]
-                self._turn(is_large=len(self.names) == known)
+                self._turn(is_large=len(self.names) == known and self._open != "")
         except CrewError as error:
             raise UnstreamableError(str(error)) from None
         if not self.problem:
@@ -178,17 +178,31 @@ class Reception:
 
     def _turn(self, *, is_large: bool) -> None:
         """Go on to the next block, and see whether helpers are worth their while, as they are for a large member."""
-        if self._crew_works and self._crew is not None:
-            self._block = (self._block + 1) % self._blocks
-            if self._block == 0 and self._blocks < self._most and self._crew.needs(0):
-                self._block = self._blocks
-                self._blocks += 1
-            self.problem = self.problem or self._crew.wait_for(self._block)
-        elif self._crew is not None:
-            self._crew_works = self._crew.is_ready
-        elif (self._done > _ALONE or is_large) and (number := _helpers()):
+        if not self._crew_works:
+            self._consider(is_large=is_large)
+        if self._crew is None or not self._crew_works:
+            self._block = (self._block + 1) % _FEW if self._held else 0  # what is held must not be written over
+            return
+        self._block = (self._block + 1) % self._blocks
+        if self._block == 0 and self._blocks < self._most and self._crew.needs(0):
+            self._block = self._blocks
+            self._blocks += 1
+        self.problem = self.problem or self._crew.wait_for(self._block)
+
+    def _consider(self, *, is_large: bool) -> None:
+        """Start helpers, or let them begin; a large member they get even while they are starting."""
+        if self._crew is None and (self._done > _ALONE or is_large) and (number := _helpers()):
             with suppress(CrewError):
                 self._crew = Crew(number, self._ring, self._tree, self._limits.spare, self._limits.ratio)
+        self._crew_works = self._crew is not None and (is_large or self._crew.is_ready)
+        if self._held and (self._crew_works or is_large):
+            self._decide(self._crew.least_busy() if self._crew_works and self._crew else _HERE)
+
+    def _decide(self, worker: int) -> None:
+        """Let `worker` unpack the member that has begun."""
+        held, self._held, self._worker = self._held, [], worker
+        for block, orders, cost in held:
+            self._hand(block, orders, cost)
 
     @uncollected()
     def _split(self, view: memoryview, start: int, stop: int) -> int:
@@ -211,13 +225,15 @@ class Reception:
                 self._open, self._deflated = safe or "/", method == 8
                 order = ("B", safe or "", self._writes(name, safe, None, None), method, self._moment(when, extra))
                 self._give()
-                self._worker = self._crew.least_busy() if self._crew_works and self._crew else _HERE
+                self._worker = self._crew.least_busy() if self._crew_works and self._crew else _LATER
                 self._orders.append(order)
             elif isinstance(event, Piece):
                 self._add(("P", *event), _cost(event.stop - event.start, self._deflated, 0))
             elif isinstance(event, End):
                 keep = self._open == "/" or self._writes(self._open, self._open, *event)
                 self._add(("E", *event, keep), 0)
+                if self._worker == _LATER:
+                    self._decide(_HERE)
                 self._give()
                 self._open, self._worker = "", None
             else:
@@ -289,10 +305,18 @@ class Reception:
         if not orders or self.problem:
             return
         self._orders, self._cost = [], 0
+        if self._worker == _LATER:
+            self._held.append((self._block, orders, cost))
+        else:
+            self._hand(self._block, orders, cost)
+
+    def _hand(self, block: int, orders: list[_Order], cost: int) -> None:
         self._done += cost
+        if self.problem:
+            return
         if self._crew_works and self._crew is not None and self._worker != _HERE:
             worker = self._crew.least_busy() if self._worker is None else self._worker
-            self._crew.give(worker, self._block, orders, cost)
+            self._crew.give(worker, block, orders, cost)
         else:
             self.problem = self._alone.run(orders)
 
@@ -308,25 +332,3 @@ def _helpers() -> int:
     except AttributeError:
         cores = os.cpu_count() or 1
     return min(cores, 4) if cores > 1 and hasattr(os, "fork") else 0
-
-
-@contextmanager
-def _ring() -> Iterator[tuple[int, memoryview]]:
-    """Yield memory that other processes can share: its descriptor and its bytes."""
-    if hasattr(os, "memfd_create"):
-        number = os.memfd_create("colab_magics")
-    else:
-        with tempfile.TemporaryFile() as file:
-            number = os.dup(file.fileno())
-    try:
-        os.ftruncate(number, _BLOCK * _BLOCKS)
-        ring = mmap.mmap(number, _BLOCK * _BLOCKS)
-        view = memoryview(ring)
-        try:
-            yield number, view
-        finally:
-            with suppress(BufferError):  # an error on its way still refers to a part of it
-                view.release()
-                ring.close()
-    finally:
-        os.close(number)
