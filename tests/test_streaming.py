@@ -291,6 +291,23 @@ def test_a_bomb_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert sync(f"{base}/x.zip", tmp_path / "data").added == ["zeros"]
 
 
+def test_a_large_member_is_not_unpacked_here(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even its beginning, which comes before there are helpers; a small one is, all of it."""
+    mine: list[str] = []
+    run = unpacker.Unpacker.run
+
+    def watched(self: unpacker.Unpacker, orders: list[tuple[str, str]]) -> list[str] | None:
+        mine.extend(order[1] for order in orders if order[0] == "B")
+        return run(self, orders)
+
+    monkeypatch.setattr(unpacker.Unpacker, "run", watched)
+    monkeypatch.setattr(reception, "_helpers", lambda: 2)
+    files = {"a.bin": os.urandom(900_000), "b.bin": os.urandom(900_000), "large.bin": os.urandom(6_000_000)}
+    sync(share(box, files, method="stored"), "data")
+    assert read(Path("data")) == files
+    assert mine == ["b.bin"]
+
+
 def test_helpers_that_cannot_start_are_not_needed(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no process can be started, this one does the work."""
     monkeypatch.setattr(reception, "_ALONE", 0)

@@ -99,11 +99,11 @@ class Reception:
         self.skipped: set[str] = set()
         self.problem: list[str] | None = None
         self._body, self._wants, self._progress = body, wants, progress
+        self._limits = limits = Limits.load()
         self._closing = ExitStack()
         self._tree = os.open(tree, os.O_RDONLY)
         self._closing.callback(os.close, self._tree)
         self._ring, self._view = self._closing.enter_context(ring(_BLOCK * _BLOCKS))
-        self._limits = limits = Limits.load()
         self._alone = Unpacker(self._view, self._tree, limits.spare, limits.ratio)
         self._closing.callback(self._alone.close)
         self._crew: Crew | None = None
