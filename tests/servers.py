@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,17 +15,39 @@ __all__ = ["Answer", "serving"]
 
 @dataclass
 class Answer:
-    """An answer: its status, body and further headers; with `cut` the connection ends after so many bytes."""
+    """An answer: its status, body and further headers; with `cut` the connection ends after so many bytes.
+
+    With `gate` it waits for that, after the bytes up to `cut` if there is one, before all else if not.
+    """
 
     status: int
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
+    gate: threading.Event | None = None
+    sent: threading.Event = field(default_factory=threading.Event)
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: whoever does not trust us hangs up."""
+
+
+def _relay(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
 
 
 @contextmanager
-def serving(answers: Sequence[Answer] | Answer) -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
-    """Serve each of `answers` once, or one of them always; yield the address, and what was asked so far."""
+def serving(
+    answers: Sequence[Answer] | Answer, tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
+    """Serve each of `answers` once, or one of them always; yield the address, and what was asked so far.
+
+    A proxy that is asked for a connection connects to where it was asked for.
+    """
     seen: list[tuple[str, dict[str, str]]] = []
     left = None if isinstance(answers, Answer) else list(answers)
 
@@ -31,23 +55,43 @@ def serving(answers: Sequence[Answer] | Answer) -> Iterator[tuple[str, list[tupl
         def do_GET(self) -> None:
             seen.append((self.path, dict(self.headers.items())))
             answer = answers if isinstance(answers, Answer) else left.pop(0)  # type: ignore[union-attr]
+            if answer.gate and answer.cut is None:
+                answer.gate.wait(60)
             self.send_response(answer.status)
             for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.body[: answer.cut])
+            answer.sent.set()
+            if answer.gate:
+                answer.gate.wait(60)
             self.close_connection = True
 
         do_HEAD = do_GET  # noqa: N815 - the base class finds it by this name
 
+        def do_CONNECT(self) -> None:
+            seen.append((self.path, dict(self.headers.items())))
+            host, _, port = self.path.rpartition(":")
+            with socket.create_connection((host, int(port))) as there:
+                self.send_response(200)
+                self.end_headers()
+                back = threading.Thread(target=_relay, args=(there, self.connection))
+                back.start()
+                _relay(self.connection, there)
+                back.join()
+            self.close_connection = True
+
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        # The handshake is left to the thread of each connection.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", seen
+        yield f"http{'s' * (tls is not None)}://127.0.0.1:{server.server_address[1]}", seen
     finally:
         server.shutdown()
         thread.join()

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
 from colab_magics.core.links import Link, is_loopback, plain_name
 from colab_magics.errors import ColabMagicsError, LinkError, TransferError
 
-__all__ = ["Answer", "RetryError", "answer_of", "next_hop", "page_refusal", "status_refusal"]
+__all__ = ["Answer", "Headers", "RetryError", "answer_of", "next_hop", "page_refusal", "status_refusal"]
 
 #: Seconds that a server may ask us to wait; one that asks for more gets an error instead.
 LONGEST_WAIT = 60.0
@@ -33,6 +33,14 @@ _PAGES: tuple[tuple[str, str], ...] = (
     (r"enter the password|password required", "needs a password; store it as a secret and add --password secret:NAME"),
 )
 _LOGIN = "asks to log in: it is not shared with everybody who has the link; change that, or make a new link"
+
+
+class Headers(Protocol):
+    """What a server says before the content; names match in any case."""
+
+    def get(self, name: str, default: str, /) -> str:
+        """Return a header's value, or `default` when there is none."""
+        ...
 
 
 class RetryError(Exception):
@@ -79,14 +87,14 @@ class Answer:
     mtime: float | None = None
 
 
-def answer_of(link: Link, address: str, headers: Mapping[str, str], first: bytes) -> Answer:
+def answer_of(link: Link, address: str, headers: Headers, first: bytes) -> Answer:
     """Read an answer's headers.
 
     A folder link may lead to one file of the shared folder. It is the folder itself when Dropbox zips it
     (``/zip_download_get/``), or when a zip comes whose name is not the one that the link ends with.
     """
     name = _file_name(headers.get("Content-Disposition", "")) or link.name
-    length = headers.get("Content-Length") or headers.get("X-Dropbox-Content-Length") or ""
+    length = headers.get("Content-Length", "") or headers.get("X-Dropbox-Content-Length", "")
     if headers.get("Content-Encoding", "identity").lower() not in {"", "identity"}:
         length = ""  # it would be that of the packed form, and what arrives here is unpacked
     etag = headers.get("ETag", "")
@@ -100,7 +108,7 @@ def answer_of(link: Link, address: str, headers: Mapping[str, str], first: bytes
     return Answer(name, is_folder, size, etag if etag.startswith('"') else None, mtime)
 
 
-def status_refusal(link: Link, status: int, headers: Mapping[str, str]) -> Exception | None:
+def status_refusal(link: Link, status: int, headers: Headers) -> Exception | None:
     """Return what to raise for a status, or None when it is none of failure."""
     if status < 400:
         return None
@@ -133,7 +141,7 @@ def status_refusal(link: Link, status: int, headers: Mapping[str, str]) -> Excep
     return TransferError(f"{shown} cannot be fetched: the server answers {status}; check the link in a browser")
 
 
-def page_refusal(link: Link, headers: Mapping[str, str], first: bytes) -> ColabMagicsError | None:
+def page_refusal(link: Link, headers: Headers, first: bytes) -> ColabMagicsError | None:
     """Return what to raise when a web page came in place of the content, else None."""
     is_html = headers.get("Content-Type", "").lower().startswith("text/html")
     looks_html = re.match(rb"\s*(<!doctype html|<html)", first[:512], re.IGNORECASE) is not None
@@ -164,8 +172,11 @@ def next_hop(link: Link, address: str, target: str) -> str:
     TransferError
         When it leads anywhere else.
     """
-    following = urljoin(address, target)
-    parts = urlsplit(following)
+    try:
+        following = urljoin(address, _as_utf8(target))
+        parts = urlsplit(following)
+    except ValueError:
+        raise TransferError(f"{link.shown} redirects to what is no address; make a new link and use that") from None
     if link.is_dropbox and re.match(r"/login(/|$)", parts.path):
         raise LinkError(f"{link.shown} {_LOGIN}")
     plain = link.kind == "url" and link.url.startswith("http:") and parts.scheme == "http"
@@ -174,7 +185,7 @@ def next_hop(link: Link, address: str, target: str) -> str:
     raise TransferError(f"{link.shown} redirects to an address that is not https; it was not followed")
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Headers) -> float | None:
     """Return the seconds that ``Retry-After`` asks for (RFC 9110, section 10.2.3), as a number or a date."""
     text = headers.get("Retry-After", "").strip()
     if text.isdigit():

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from http.client import HTTPResponse
 from urllib.parse import urlsplit
 
-import requests
-import urllib3
-
 from colab_magics.core.answers import RetryError
+from colab_magics.core.connections import told
+from colab_magics.errors import TransferError
 
 __all__ = ["Body"]
 
 _PIECE = 1 << 18
 _HEAD = 512  # bytes; enough to tell a page from content
+_PAGE = 1 << 16  # bytes of a page that are read to understand it
+_PACKED = {"gzip", "x-gzip", "deflate"}
+_ANY_WRAPPER = zlib.MAX_WBITS | 32  # of gzip or zlib, whichever comes
 
 
 class Body:
@@ -23,22 +26,29 @@ class Body:
 
     Parameters
     ----------
-    response : requests.Response
+    response : HTTPResponse
         It; nothing of its body was read yet.
 
     Attributes
     ----------
     head : bytes
         The first bytes, which are still part of what is read.
+
+    Raises
+    ------
+    RetryError
+        When the connection breaks; as all methods do.
+    TransferError
+        When it is packed in a way that was not asked for.
     """
 
-    def __init__(self, response: requests.Response) -> None:
+    def __init__(self, response: HTTPResponse) -> None:
         self._host = urlsplit(response.url).netloc
-        plain = response.headers.get("Content-Encoding", "identity").lower() in {"", "identity"}
-        inner = getattr(response.raw, "_fp", None)
-        # Beneath urllib3, which would hold a piece back until it is full, and lose it when the connection breaks.
-        self._stream = inner if plain and isinstance(inner, http.client.HTTPResponse) else None
-        self._pieces = response.iter_content(_PIECE)
+        self._response = response
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in {"", "identity", *_PACKED}:
+            raise TransferError(f"{self._host} packs what it sends with {encoding!r}; it was asked for it unpacked")
+        self._inflater = zlib.decompressobj(_ANY_WRAPPER) if encoding in _PACKED else None
         self._left = self.head = b""
         while len(self.head) < _HEAD and (piece := self._read()):
             self.head += piece
@@ -55,15 +65,22 @@ class Body:
             return piece
         return self._read()
 
+    def page(self) -> bytes:
+        """Return the beginning, as much as a page needs to be understood."""
+        page = b""
+        while len(page) < _PAGE and (piece := self.read()):
+            page += piece
+        return page
+
     def readinto(self, view: memoryview) -> int:
         """Fill `view` from its start; return how many bytes came, which is fewer only at the end."""
         filled = min(len(self._left), len(view))
         view[:filled] = self._left[:filled]
         self._left = self._left[filled:]
         while filled < len(view):
-            if self._stream is not None:
+            if self._inflater is None:
                 with self._told():
-                    count = self._stream.readinto(view[filled:])
+                    count = self._response.readinto(view[filled:])
             else:
                 piece = self._read()
                 count = min(len(piece), len(view) - filled)
@@ -75,14 +92,23 @@ class Body:
         return filled
 
     def _read(self) -> bytes:
-        with self._told():
-            return self._stream.read1(_PIECE) if self._stream is not None else next(self._pieces, b"")
+        if self._inflater is None:
+            with self._told():
+                return self._response.read1(_PIECE)
+        while not self._inflater.eof:
+            packed = self._inflater.unconsumed_tail
+            if not packed:
+                with self._told():
+                    packed = self._response.read1(_PIECE)
+            try:
+                piece = self._inflater.decompress(packed, _PIECE)
+            except zlib.error:
+                raise RetryError(f"what {self._host} sent is damaged") from None
+            if piece:
+                return piece
+            if not packed:
+                raise RetryError(f"the connection to {self._host} ended early")
+        return b""
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (TimeoutError, requests.Timeout):
-            raise RetryError(f"{self._host} stopped answering") from None
-        except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError):
-            raise RetryError(f"the connection to {self._host} broke") from None
+    def _told(self) -> AbstractContextManager[None]:
+        return told(self._host, "stopped answering", "broke")

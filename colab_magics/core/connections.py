@@ -1,42 +1,167 @@
-"""Connections that an interrupt can end, whatever the server does."""
+"""HTTP as a sync speaks it: connections that an interrupt can end, to servers that show a valid certificate.
+
+It stands on the standard library alone, since whoever syncs from a shell waits for every import first. Proxies are
+the environment's (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``); nothing is looked for in ``~/.netrc``.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
-import requests.adapters
-import urllib3.connection
-import urllib3.connectionpool
+import http.client
+import os
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPResponse
+from http.cookiejar import CookieJar
+from typing import cast
+from urllib.parse import quote, urlencode, urlsplit
 
 from colab_magics.core import stopping
+from colab_magics.core.answers import RetryError
+from colab_magics.errors import TransferError
 
-__all__ = ["Adapter"]
+__all__ = ["Session", "told"]
+
+_CONNECT, _SILENCE = 15.0, 60.0  # seconds to connect, and between two pieces
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # what people set for most other programs
+_KEPT = "!#$%&'()*+,/:;=?@[]~"  # of an address, as it is; RFC 3986, section 2.2
 
 
-class _Http(urllib3.connection.HTTPConnection):
+class Session:
+    """Asks servers; follows no redirect, and keeps the cookies of all it has asked.
+
+    Parameters
+    ----------
+    headers : mapping of str to str
+        What every request says.
+
+    Attributes
+    ----------
+    cookies : CookieJar
+        What servers have set.
+    """
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.cookies = CookieJar()
+        self._opener = urllib.request.OpenerDirector()
+        self._opener.addheaders = list(headers.items())
+        # No handler of redirects or of errors: each answer is returned as it is.
+        for handler in (
+            urllib.request.ProxyHandler(_proxies()),
+            _HttpHandler(),
+            _HttpsHandler(),
+            urllib.request.HTTPCookieProcessor(self.cookies),
+        ):
+            self._opener.add_handler(handler)
+
+    def get(self, address: str, headers: Mapping[str, str] | None = None) -> HTTPResponse:
+        """Ask for what is at `address`.
+
+        Raises
+        ------
+        RetryError
+            When there is no answer now.
+        TransferError
+            When there cannot be one.
+        """
+        return self._open(urllib.request.Request(_escaped(address), headers=dict(headers or {})))  # noqa: S310
+
+    def post(self, address: str, form: Mapping[str, str]) -> HTTPResponse:
+        """Send a form; the rest is as for `get`."""
+        return self._open(urllib.request.Request(_escaped(address), urlencode(form).encode()))  # noqa: S310
+
+    def _open(self, request: urllib.request.Request) -> HTTPResponse:
+        with told(request.host, "does not answer", "failed"):
+            try:
+                return cast("HTTPResponse", self._opener.open(request, timeout=_CONNECT))
+            except urllib.error.URLError as error:
+                if isinstance(error.reason, Exception):
+                    raise error.reason from None
+                raise
+
+
+@contextmanager
+def told(host: str, silent: str, broken: str) -> Iterator[None]:
+    """Turn what goes wrong with a connection into a retry, or into an error when it would go wrong again.
+
+    Parameters
+    ----------
+    host : str
+        Whom it is to.
+    silent, broken : str
+        What to say when nothing comes, and when it is lost.
+    """
+    try:
+        yield
+    except TimeoutError:
+        raise RetryError(f"{host} {silent}") from None
+    except ssl.SSLCertVerificationError:
+        raise TransferError(f"{host} shows no valid certificate; check this machine's clock and proxy") from None
+    except (http.client.InvalidURL, UnicodeError):
+        raise TransferError(f"an address on {host} is none that can be asked; check the link") from None
+    except (OSError, http.client.HTTPException):
+        raise RetryError(f"the connection to {host} {broken}") from None
+
+
+class _Http(http.client.HTTPConnection):
     def connect(self) -> None:
         super().connect()
-        stopping.note(self.sock)
+        _connected(self)
 
 
-class _Https(urllib3.connection.HTTPSConnection):
+class _Https(http.client.HTTPSConnection):
     def connect(self) -> None:
         super().connect()
-        stopping.note(self.sock)
+        _connected(self)
 
 
-class _HttpPool(urllib3.connectionpool.HTTPConnectionPool):
-    ConnectionCls = _Http
+def _connected(connection: http.client.HTTPConnection) -> None:
+    connection.sock.settimeout(_SILENCE)
+    stopping.note(connection.sock)
 
 
-class _HttpsPool(urllib3.connectionpool.HTTPSConnectionPool):
-    ConnectionCls = _Https
+class _HttpHandler(urllib.request.HTTPHandler):
+    def http_open(self, request: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(_Http, request)
 
 
-class Adapter(requests.adapters.HTTPAdapter):
-    """What a session opens its connections with, so that `colab_magics.core.stopping` knows of each."""
+class _HttpsHandler(urllib.request.HTTPSHandler):
+    _ours: ssl.SSLContext | None = None
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools of connections, with ours in them."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+    def https_open(self, request: urllib.request.Request) -> HTTPResponse:
+        self._ours = self._ours or _context()
+        return self.do_open(_Https, request, context=self._ours)
+
+
+def _context() -> ssl.SSLContext:
+    """Return whom to trust: a bundle that the environment names, else the system's, else certifi's."""
+    bundle = next(filter(None, map(os.environ.get, _BUNDLES)), None)
+    paths = ssl.get_default_verify_paths()
+    if bundle is None and paths.cafile is None and paths.capath is None:
+        import certifi  # here: most systems have their own
+
+        bundle = certifi.where()
+    is_folder = bundle is not None and os.path.isdir(bundle)
+    context = ssl.create_default_context(cafile=None if is_folder else bundle, capath=bundle if is_folder else None)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _proxies() -> dict[str, str]:
+    proxies = urllib.request.getproxies()
+    for scheme in ("http", "https"):
+        if "all" in proxies:
+            proxies.setdefault(scheme, proxies["all"])
+        if proxies.get(scheme, "").lower().startswith("socks"):
+            raise TransferError(
+                f"the proxy for {scheme}:// in this machine's environment speaks SOCKS; set one that speaks HTTP"
+            )
+    return proxies
+
+
+def _escaped(address: str) -> str:
+    """Return an address as it may be asked, which it is already unless a person wrote it."""
+    parts = urlsplit(address)
+    return parts._replace(path=quote(parts.path, safe=_KEPT), query=quote(parts.query, safe=_KEPT)).geturl()

@@ -12,12 +12,12 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from colab_magics.core.answers import Answer, RetryError
+from colab_magics.core.answers import Answer, Headers, RetryError
 
 __all__ = ["PART", "Part", "clear_but_part"]
 
@@ -77,7 +77,7 @@ class Part:
         return {"Range": f"bytes={self.size}-"} if self.total and self._answer.mtime is not None else {}
 
     @contextmanager
-    def continued(self, status: int, headers: Mapping[str, str], answer: Answer) -> Iterator[BinaryIO]:
+    def continued(self, status: int, headers: Headers, answer: Answer) -> Iterator[BinaryIO]:
         """Open the file at the place where a response goes on: the end of what is there, or the start."""
         match = re.match(r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", ""))
         if status == _PARTIAL and not (match and self._fits(int(match[1]), int(match[2]), answer)):

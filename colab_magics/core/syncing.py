@@ -111,8 +111,8 @@ def sync(
     key = secrets.named(password, settings) if password else None
     selection = Selection(tuple(include), tuple(exclude))
     options = Options(selection, once, mirror, force, unpack, sha256 and sha256.lower(), dry_run)
-    with Client(settings.dropbox_url, password=key, progress=progress) as client:
-        result = _Run(understood, options, client, settings, progress, approve).into(dest)
+    client = Client(settings.dropbox_url, password=key, progress=progress)
+    result = _Run(understood, options, client, settings, progress, approve).into(dest)
     result.seconds = time.monotonic() - began
     return result
 

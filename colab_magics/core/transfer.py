@@ -6,17 +6,16 @@ it is neither kept nor shown. Range and ETag follow RFC 9110 (sections 13 and 14
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
-
-import requests
-import urllib3
 
 from colab_magics import masking
 from colab_magics.core import links, stopping
@@ -30,7 +29,7 @@ from colab_magics.core.answers import (
     status_refusal,
 )
 from colab_magics.core.body import Body
-from colab_magics.core.connections import Adapter
+from colab_magics.core.connections import Session
 from colab_magics.core.disk import size_text
 from colab_magics.core.links import Link
 from colab_magics.core.part import Part
@@ -42,11 +41,9 @@ from colab_magics.errors import LinkError, TransferError
 
 __all__ = ["Client", "Received"]
 
-_TIMEOUT = (15.0, 60.0)  # seconds to connect, and between two pieces
 _TRIES = 5
 _BACKOFF = 0.2  # seconds; doubled with each try
 _HOPS = 15
-_PAGE = 1 << 16  # bytes of an error page that are read to understand it
 _REDIRECTS = {301, 302, 303, 307, 308}
 _UNCHANGED, _BEYOND = 304, 416
 # Without dl=1 and for a browser's name Dropbox shows a page; this name gets the content, whatever its version.
@@ -94,17 +91,7 @@ class Client:
         self._dropbox_url = dropbox_url
         self._password = password
         self._progress = progress
-        self._session = requests.Session()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, Adapter())
-        self._session.headers.update(_HEADERS)
-        self._session.auth = _NoAuth()
-
-    def __enter__(self) -> Client:  # noqa: PYI034 - typing has Self from Python 3.11 on, and nothing derives from this
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._session.close()
+        self._session = Session(_HEADERS)
 
     def resolve(self, link: Link) -> Link:
         """Follow a redirector to the share link it stands for; return any other link as it is.
@@ -166,10 +153,10 @@ class Client:
 
     def _resolve_once(self, link: Link) -> Link:
         address = links.fetch_address(link, self._dropbox_url)
-        with self._get(address) as response:
-            _raise(status_refusal(link, response.status_code, response.headers))
-            target = response.headers.get("Location")
-            if response.status_code not in _REDIRECTS or not target:
+        with self._session.get(address) as response:
+            _raise(status_refusal(link, response.status, response.headers))
+            target = response.headers.get("Location", "")
+            if response.status not in _REDIRECTS or not target:
                 raise LinkError(f"{link.shown} leads nowhere; use the full share link instead")
             return links.parse(next_hop(link, address, target), dropbox_url=self._dropbox_url)
 
@@ -180,11 +167,11 @@ class Client:
     def _download(self, link: Link, part: Part, etag: str | None, stream: Stream | None = None) -> Received | None:
         headers = {"If-None-Match": etag} if etag else part.headers()
         with self._open(link, headers) as (response, answer, body):
-            if response.status_code == _UNCHANGED:
+            if response.status == _UNCHANGED:
                 return None
             if stream is not None and body.head.startswith(b"PK\x03\x04") and not _resumable(answer):
                 return self._unpack(link, answer, body, stream)
-            with part.continued(response.status_code, response.headers, answer) as file:
+            with part.continued(response.status, response.headers, answer) as file:
                 self._progress.begin(answer.name or link.name or "download", part.total)
                 if part.size and not part.transferred:
                     self._progress.say(f"{link.shown}: going on after the {size_text(part.size)} of an earlier run")
@@ -210,50 +197,44 @@ class Client:
         return Received(answer, size, 0, "", size)
 
     @contextmanager
-    def _open(self, link: Link, headers: dict[str, str]) -> Iterator[tuple[requests.Response, Answer, Body]]:
+    def _open(self, link: Link, headers: dict[str, str]) -> Iterator[tuple[HTTPResponse, Answer, Body]]:
         """Follow the link to its content; yield the response, what it says, and the content."""
         with self._follow(link, headers) as response:
             body = Body(response)
             if page_refusal(link, response.headers, body.head):
-                page = b""
-                while len(page) < _PAGE and (piece := body.read()):
-                    page += piece
-                _raise(page_refusal(link, response.headers, page))
+                _raise(page_refusal(link, response.headers, body.page()))
             yield response, answer_of(link, response.url, response.headers, body.head), body
 
-    def _follow(self, link: Link, headers: dict[str, str]) -> requests.Response:
+    def _follow(self, link: Link, headers: dict[str, str]) -> HTTPResponse:
         address = links.fetch_address(link, self._dropbox_url)
         authed = False
         for _ in range(_HOPS):
-            response = self._get(address, headers)
-            target = response.headers.get("Location")
+            response = self._session.get(address, headers)
+            target = response.headers.get("Location", "")
             if link.is_dropbox and urlsplit(address).path.endswith("/sm/password"):
                 with response:
                     if authed:
                         raise LinkError(f"{link.shown} asks for its password again; check it in a browser")
                     self._authenticate(link, response)
                 address, authed = links.fetch_address(link, self._dropbox_url), True
-            elif response.status_code in _REDIRECTS and target:
+            elif response.status in _REDIRECTS and target:
                 response.close()
                 address = next_hop(link, address, target)
                 for word in urlsplit(address).path.split("/") if link.is_dropbox else ():
                     if len(word) >= 24:  # the temporary address grants access as the link does
                         masking.register(word, temporary=True)
-            elif response.status_code == _BEYOND and "Range" in headers:
+            elif response.status == _BEYOND and "Range" in headers:
                 response.close()
                 headers = {}
             else:
-                refusal = status_refusal(link, response.status_code, response.headers)
+                refusal = status_refusal(link, response.status, response.headers)
                 if refusal:
                     response.close()
                     raise refusal
                 return response
         raise LinkError(f"{link.shown} redirects in circles; make a new link and use that")
 
-    def _get(self, address: str, headers: dict[str, str] | None = None) -> requests.Response:
-        return self._session.get(address, headers=headers, stream=True, allow_redirects=False, timeout=_TIMEOUT)
-
-    def _authenticate(self, link: Link, response: requests.Response) -> None:
+    def _authenticate(self, link: Link, response: HTTPResponse) -> None:
         """Answer Dropbox's password page in the way the page itself does: ``POST /sm/auth`` in the same cookie jar."""
         if self._password is None:
             raise LinkError(f"{link.shown} needs a password; store it as a secret and add --password secret:NAME")
@@ -262,7 +243,7 @@ class Client:
                 f"{link.shown} asks for its password on another site; it was not sent, open it in a browser"
             )
         found = parse_qs(urlsplit(response.url).query).get("content_id") or re.findall(
-            r"content_id[=\"':\s]+([\w.+=/%-]+)", response.text
+            r"content_id[=\"':\s]+([\w.+=/%-]+)", Body(response).page().decode("utf-8", "replace")
         )
         parts = urlsplit(link.url)
         form = {
@@ -273,9 +254,9 @@ class Client:
             "url": f"{parts.path}?{parts.query}",
         }
         place = urljoin(response.url, "/sm/auth")
-        with self._session.post(place, data=form, allow_redirects=False, timeout=_TIMEOUT) as answer:
+        with self._session.post(place, form) as answer:
             try:
-                authed = answer.json().get("status") == "authed"
+                authed = json.loads(Body(answer).page()).get("status") == "authed"
             except (ValueError, AttributeError):
                 authed = False
         if not authed:
@@ -292,8 +273,7 @@ class Client:
     def _retrying(self, link: Link, attempt: Callable[[Link], _T]) -> _T:
         for number in range(1, _TRIES + 1):
             try:
-                with self._patient(link):
-                    return attempt(link)
+                return attempt(link)
             except RetryError as error:
                 pause = min(_BACKOFF * 2**number, 10.0) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
                 pause = error.wait if error.wait is not None else pause
@@ -306,30 +286,9 @@ class Client:
             stopping.sleep(pause)
         raise AssertionError  # the last round returns or raises
 
-    @contextmanager
-    def _patient(self, link: Link) -> Iterator[None]:
-        """Turn what may pass into a retry, and keep addresses out of messages, since they grant access."""
-        host = urlsplit(links.fetch_address(link, self._dropbox_url)).netloc
-        try:
-            yield
-        except requests.exceptions.SSLError:
-            raise TransferError(f"{host} shows no valid certificate; check this machine's clock and proxy") from None
-        except requests.Timeout:
-            raise RetryError(f"{host} does not answer") from None
-        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, urllib3.exceptions.HTTPError):
-            raise RetryError(f"the connection to {host} failed") from None
-        except requests.RequestException as error:
-            raise TransferError(f"{link.shown} cannot be fetched ({type(error).__name__}); check it") from None
-
 
 def _resumable(answer: Answer) -> bool:
     return answer.etag is not None or (answer.size is not None and answer.mtime is not None)
-
-
-class _NoAuth(requests.auth.AuthBase):
-    # With an auth of its own a session looks for none in ~/.netrc, and so carries none anywhere.
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
 
 
 def _raise(error: Exception | None) -> None:
