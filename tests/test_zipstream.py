@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import random
+import struct
 import zipfile
 import zlib
 from contextlib import suppress
@@ -164,6 +165,56 @@ def test_a_zip_in_a_zip_is_one_member() -> None:
             ]
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 100, 5_000, 70_000, 400_000]),  # bytes that cannot be packed, and behind them
+            st.sampled_from([0, 50, 20_000]),  # bytes that can
+            st.sampled_from(["signed", "bare", None]),
+            st.sampled_from([0, 8, 8, 8]),
+            st.booleans(),
+        ),
+        max_size=12,
+    ),
+    st.lists(st.integers(0, 10**7), max_size=9),
+)
+def test_what_cannot_be_packed_is_split_as_all_else(
+    kinds: list[tuple[int, int, str | None, int, bool]], cuts: list[int]
+) -> None:
+    """Such members, which are hopped through, in any mixture with others and cut anywhere."""
+    chance = random.Random(str(kinds))
+    entries = [
+        Entry(
+            b"d/%d" % number,
+            chance.randbytes(random_) + b"text " * (plain // 5),
+            method=method,
+            descriptor=descriptor,
+            zip64=zip64,
+        )
+        for number, (random_, plain, descriptor, method, zip64) in enumerate(kinds)
+    ]
+    splitter, found = split(zip_of(*entries), cuts)
+    assert [(name, unpacked(method, packed)) for name, method, packed, _, _ in found] == [
+        (entry.name.decode(), entry.data) for entry in entries
+    ]
+    assert list(splitter.facts.crcs) == [zlib.crc32(entry.data) for entry in entries]
+
+
+def test_an_end_within_what_is_hopped_through_is_content() -> None:
+    """A descriptor that names the very length so far, and a header behind it, deceive nobody there."""
+    before = random.Random(0).randbytes(30_000)
+    packed = zlib.compressobj(0, zlib.DEFLATED, -15)
+    fake = before + b"PK\x07\x08" + struct.pack("<LLL", 0, len(before) + 5, 0) + b"PK\x03\x04" + bytes(40)
+    content = packed.compress(fake) + packed.flush()
+    assert content.index(b"PK\x07\x08") == len(before) + 5
+    data = zip_of(Entry(b"x", fake, level=0), Entry(b"y", b"y"))
+    assert content in data
+    for cuts in ([], [100], [30_050, 30_070], list(range(0, len(data), 99))):
+        _, found = split(data, cuts)
+        assert [(name, unpacked(method, packed)) for name, method, packed, _, _ in found] == [("x", fake), ("y", b"y")]
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -174,8 +225,9 @@ def test_a_zip_in_a_zip_is_one_member() -> None:
         zip_of(Entry(b"a", b"a", extra=b"\x75\x70\x05\x00\x01\0\0\0\0")),
         zip_of(Entry(b"a", b"a", method=0, descriptor=None, size=7)),
         zip_of(Entry(b"a", b"a", descriptor=None, compressed=1)) + b"?",
+        zip_of(Entry(b"a", random.Random(0).randbytes(9000), compressed=1), Entry(b"b", b"b")),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_what_is_not_plain_is_left_to_the_directory(data: bytes) -> None:
     """It is said so, not guessed."""

@@ -35,6 +35,8 @@ class Entry:
         Whether the sizes stand in 64-bit fields.
     extra : bytes
         Further extra fields, in both headers.
+    level : int
+        How hard it is packed; 0 copies it in stored blocks.
     date, time : int
         In DOS's packing.
     """
@@ -51,6 +53,7 @@ class Entry:
     local_name: bytes | None = None
     zip64: bool = False
     extra: bytes = b""
+    level: int = 6
     date: int = (2024 - 1980) << 9 | 5 << 5 | 17
     time: int = 12 << 11 | 30 << 5
     offset: int = field(default=0, init=False)
@@ -121,5 +124,5 @@ def tar_of(*members: tuple[str, bytes | str | None] | tarfile.TarInfo, packed: s
 def _packed(entry: Entry) -> bytes:
     if entry.method != 8:
         return entry.data
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    packer = zlib.compressobj(entry.level, zlib.DEFLATED, -15)
     return packer.compress(entry.data) + packer.flush()

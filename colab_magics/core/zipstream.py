@@ -9,33 +9,28 @@ from __future__ import annotations
 
 import re
 import struct
-import sys
-from array import array
 from collections.abc import Iterator
-from itertools import accumulate
-from operator import add, sub
 
+from colab_magics.core.storedblocks import hop
 from colab_magics.core.zipparts import Begin, End, Event, Facts, Piece, Rest, Run, UnstreamableError, Whole
+from colab_magics.core.zipruns import CENTRAL, DESCRIBED, DESCRIPTOR, HEADER, LOCAL, SIGNATURE, UTF8, read_run
 
 __all__ = ["LOOK_BACK", "Splitter"]
 
 #: Bytes of a window that may be left over at most, to be put before the next one.
 LOOK_BACK = 1 << 17 | 1 << 8
 
-_HEADER = struct.Struct("<4s5H3L2H")
-_LOCAL, _CENTRAL = b"PK\x03\x04", b"PK\x01\x02"
-_TAIL = {_CENTRAL, b"PK\x06\x06", b"PK\x05\x06", b"PK\x06\x08"}
-_NEXT = {_LOCAL, *_TAIL}
+_TAIL = {CENTRAL, b"PK\x06\x06", b"PK\x05\x06", b"PK\x06\x08"}
+_NEXT = {LOCAL, *_TAIL}
 _MARK = re.compile(rb"PK(?:\x07\x08|\x03\x04|\x01\x02)")
-_NARROW, _WIDE = struct.Struct("<LLL"), struct.Struct("<LQQ")  # a descriptor's CRC, packed and unpacked size
+# A descriptor's CRC, packed and unpacked size, in both forms, with their lengths.
+_NARROW, _WIDE = struct.Struct("<LLL"), struct.Struct("<LQQ")
+_FORMS = ((_NARROW, 12), (_WIDE, 20))
 _LONGEST_DESCRIPTOR = 24
 _KEEP = _LONGEST_DESCRIPTOR + 4
-_ENCRYPTED, _DESCRIBED, _UTF8 = 0x1, 0x8, 0x800
-# The form that nearly all of Dropbox's members have, of which there may be 100,000: read many at a time.
-_USUAL, _USUAL_DESCRIPTOR = _DESCRIBED | _UTF8, 16
-# A descriptor, and behind its signature the header of the next member, if there is one.
-_USUAL_END = re.compile(rb"PK\x07\x08(.{12})PK(?:\x03\x04(.{26})|\x01\x02)", re.DOTALL)
+_ENCRYPTED = 0x1
 _ATTEMPTS = 8  # in one range: where such ends are imitated, looking for many at a time is in vain
+_LARGE = 1 << 18
 _UNICODE_PATH = 0x7075
 _MAX32 = 0xFFFFFFFF
 
@@ -61,6 +56,8 @@ class Splitter:
         self._in_member = False
         self._known: tuple[int, int, int] | None = None  # CRC, packed and unpacked size, where the header has them
         self._stored = False  # whether the open member is as it is, not deflated
+        self._hopped: int | None = None  # how far its content is known, in bytes from its beginning; None: not at all
+        self._is_end = False  # whether it ends there
         self._counted = 0  # bytes of the member's content so far
         self._header = (0, b"", 0, 0)  # its offset, its name, the method and flags, the time
 
@@ -91,11 +88,14 @@ class Splitter:
         """
         at, attempts = start, _ATTEMPTS
         while self.tail_start is None:
-            if not self._in_member:
-                attempts -= 1
-                if attempts >= 0 and (run := self._run(window, at, stop)):
+            if self._in_member:
+                found = self._found(window, at, stop)
+            else:
+                # Behind a large member there is probably another, which is looked at alone.
+                attempts -= self._counted < _LARGE
+                if attempts >= 0 and self._counted < _LARGE and (run := self._run(window, at, stop)):
                     yield run
-                    at = run.stops[-1] + _USUAL_DESCRIPTOR
+                    at = run.stops[-1] + DESCRIPTOR
                 head = self._begin(window, at, stop)
                 if head is None:
                     if self.tail_start is None:
@@ -115,7 +115,6 @@ class Splitter:
                     continue
                 self._in_member = True
                 yield begin
-            found = self._found(window, at, stop)
             until = max(stop - _KEEP, at) if found is None else found[0]
             if until > at:
                 yield Piece(at, until)
@@ -135,16 +134,13 @@ class Splitter:
 
         This is what the methods below do together, a column at a time.
         """
-        found = _USUAL_END.findall(window, at, stop)
-        while found:
-            usual = _usual(window, at, found, self._offset)
-            if usual is not None:
-                run, facts = usual
-                self.facts.extend(facts)
-                self._offset += run.stops[-1] + _USUAL_DESCRIPTOR - at
-                return run
-            del found[len(found) // 2 :]  # one of them is not, so none behind it need be
-        return None
+        found = read_run(window, at, stop, self._offset)
+        if found is None:
+            return None
+        run, facts = found
+        self.facts.extend(facts)
+        self._offset += run.stops[-1] + DESCRIPTOR - at
+        return run
 
     def _found(self, window: memoryview, at: int, stop: int) -> tuple[int, int, int, int] | None:
         """Find where the open member's content ends.
@@ -156,7 +152,7 @@ class Splitter:
             unpacked size. The second is -1 where its end is still to come. None: no sign of an end.
         """
         if self._known is None:
-            return self._descriptor(window, at, stop)
+            return self._descriptor(window, at, stop) if self._hopped is None else self._hop(window, at, stop)
         crc, packed, size = self._known
         left = packed - self._counted
         return (at + left, 0, crc, size) if left <= stop - at else (stop, -1, 0, 0)
@@ -179,23 +175,23 @@ class Splitter:
         if signature in _TAIL:
             self.tail_start = self._offset
             return None
-        if signature != _LOCAL:
+        if signature != LOCAL:
             raise UnstreamableError("something else stands between its members")
-        if stop - at < _HEADER.size:
+        if stop - at < HEADER.size:
             return None
-        _, _, flags, method, clock, date, crc, packed, size, name_length, extra_length = _HEADER.unpack_from(window, at)
-        length = _HEADER.size + name_length + extra_length
+        _, _, flags, method, clock, date, crc, packed, size, name_length, extra_length = HEADER.unpack_from(window, at)
+        length = HEADER.size + name_length + extra_length
         if stop - at < length:
             return None
-        raw = bytes(window[at + _HEADER.size : at + _HEADER.size + name_length])
-        extra = bytes(window[at + _HEADER.size + name_length : at + length])
+        raw = bytes(window[at + HEADER.size : at + HEADER.size + name_length])
+        extra = bytes(window[at + HEADER.size + name_length : at + length])
         if flags & _ENCRYPTED or method not in {0, 8} or b"\0" in raw:
             raise UnstreamableError("it has members of a kind that is rare")
         try:
-            name = raw.decode("utf-8" if flags & _UTF8 else "cp437")
+            name = raw.decode("utf-8" if flags & UTF8 else "cp437")
         except UnicodeDecodeError:
             raise UnstreamableError("a name is not UTF-8") from None
-        if flags & _DESCRIBED:
+        if flags & DESCRIBED:
             self._known = None
             _check_extra(extra)
         else:
@@ -203,30 +199,54 @@ class Splitter:
             if method == 0 and self._known[1] != self._known[2]:
                 raise UnstreamableError("a size is wrong")
         self._counted, self._stored = 0, method == 0
+        self._hopped, self._is_end = None if self._stored else 0, False
         time = date << 16 | clock
         self._header = (self._offset, raw, method << 16 | flags, time)
         self.facts.is_plain = self.facts.is_plain and not extra
         return length, Begin(name, method, time, extra)
 
-    def _descriptor(self, window: memoryview, at: int, stop: int) -> tuple[int, int, int, int] | None:
-        """As `_found`, for a member whose length stands behind it."""
-        for match in _MARK.finditer(window, at, stop):
+    def _hop(self, window: memoryview, at: int, stop: int) -> tuple[int, int, int, int] | None:
+        """As `_found`, for a member whose length stands behind it, while all of it is stored blocks."""
+        assert self._hopped is not None  # noqa: S101 - as is the caller's reason to call
+        place = at + self._hopped - self._counted
+        if not self._is_end:
+            place, is_end = hop(window, place, stop)
+            if is_end is None:
+                self._hopped = None
+                return self._descriptor(window, at, stop, place)
+            self._hopped, self._is_end = self._counted + place - at, is_end
+        if not self._is_end:
+            return None
+        if place + _KEEP > stop:
+            return min(place, stop), -1, 0, 0
+        signature = 4 if window[place : place + 4] == SIGNATURE else 0
+        for begins in (place + signature, place):
+            for form, length in _FORMS:
+                crc, packed, size = form.unpack_from(window, begins)
+                if packed == self._hopped and bytes(window[begins + length : begins + length + 4]) in _NEXT:
+                    return place, begins + length - place, crc, size
+        raise UnstreamableError("a member's content has another size")
+
+    def _descriptor(self, window: memoryview, at: int, stop: int, known: int = 0) -> tuple[int, int, int, int] | None:
+        """As `_found`, for a member whose length stands behind it; it ends behind `known`."""
+        for match in _MARK.finditer(window, max(at, known), stop):
             mark = match.start()
             if window[mark + 2] == 7:
                 counted = self._counted + mark - at
                 if mark + _KEEP > stop:
                     # The last member of all is followed by 22 bytes at least, so these will come.
                     return mark, -1, 0, 0
-                for form, length in ((_NARROW, 16), (_WIDE, 24)):
+                for form, length in _FORMS:
                     crc, packed, size = form.unpack_from(window, mark + 4)
+                    behind = mark + 4 + length
                     if (
                         packed == counted
                         and (size == packed or not self._stored)
-                        and bytes(window[mark + length : mark + length + 4]) in _NEXT
+                        and bytes(window[behind : behind + 4]) in _NEXT
                     ):
-                        return mark, length, crc, size
+                        return mark, 4 + length, crc, size
             else:
-                for form, length in ((_NARROW, 12), (_WIDE, 20)):
+                for form, length in _FORMS:
                     begins = mark - length
                     if begins < at:
                         continue
@@ -234,62 +254,6 @@ class Splitter:
                     if packed == self._counted + begins - at and (size == packed or not self._stored):
                         return begins, length, crc, size
         return None
-
-
-def _usual(window: memoryview, at: int, found: list[tuple[bytes, bytes]], offset: int) -> tuple[Run, Facts] | None:
-    """Read members of which the ends are known; None: not all have the usual form."""
-    ends, heads = zip(*found, strict=True)
-    numbers = _column("I", b"".join(ends))
-    crcs, packed, sizes = (numbers[number::3] for number in range(3))
-    fields = _column("H", b"".join([window[at + 4 : at + _HEADER.size], *heads[:-1]]))
-    flags, methods, clocks, dates, lengths, extras = (fields[number::13] for number in (1, 2, 3, 4, 11, 12))
-    if (
-        len(fields) != 13 * len(found)
-        or window[at : at + 4] != _LOCAL
-        or flags != array("H", [_USUAL]) * len(found)
-        or any(extras)
-        or not {0, 8}.issuperset(methods)
-        or (packed != sizes and 0 in methods and not all(map(_is_sound, methods, packed, sizes)))
-    ):
-        return None
-    # Each ends as long behind its header as the lengths say. Where one does not, the last does not stand where it was
-    # found; should they deviate twice and agree again, the checksums do not.
-    totals = accumulate(map(add, lengths, packed))
-    begin, step = at + _HEADER.size, _HEADER.size + _USUAL_DESCRIPTOR
-    stops = list(map(add, totals, range(begin, begin + step * len(found), step)))
-    after = b"PK\x03\x04" + heads[-1] if heads[-1] else b"PK\x01\x02"
-    if window[stops[-1] : stops[-1] + _USUAL_DESCRIPTOR + len(after)] != b"PK\x07\x08" + ends[-1] + after:
-        return None
-    starts = list(map(sub, stops, packed))
-    begins = list(map(sub, starts, lengths))
-    facts = Facts()
-    text = b"\0".join([window[begin:start] for begin, start in zip(begins, starts, strict=True)])
-    try:
-        names = text.decode().split("\0")
-    except UnicodeDecodeError:
-        return None
-    if len(names) != len(found):
-        return None
-    facts.names = text.split(b"\0")
-    shift = offset - at - _HEADER.size
-    facts.offsets.extend([begin + shift for begin in begins])
-    facts.kinds.extend([method << 16 | _USUAL for method in methods])
-    facts.times.extend([date << 16 | clock for date, clock in zip(dates, clocks, strict=True)])
-    facts.crcs, facts.packed, facts.sizes = crcs, array("Q", packed), array("Q", sizes)
-    rest = (column.tolist() for column in (crcs, sizes))
-    return Run(names, methods.tolist(), facts.times.tolist(), starts, stops, *rest), facts
-
-
-def _column(code: str, data: bytes) -> array[int]:
-    """Return numbers that stand in a zip, little-endian, one behind the other."""
-    column = array(code, data)
-    if sys.byteorder == "big":
-        column.byteswap()
-    return column
-
-
-def _is_sound(method: int, packed: int, size: int) -> bool:
-    return method != 0 or packed == size
 
 
 def _fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
