@@ -133,6 +133,8 @@ def _main(task: dict[str, Any]) -> object:
         resource.setrlimit(resource.RLIMIT_FSIZE, (task["file_size"], task["file_size"]))
     if task.get("user") is not None:
         # All that a sync needs is loaded first: the one who has no rights may not even read this Python.
+        import encodings.idna  # noqa: F401
+
         import colab_magics.core.syncing
         import colab_magics.core.tars
         import colab_magics.core.zips  # noqa: F401

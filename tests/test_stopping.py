@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from colab_magics import sandbox
-from colab_magics.core import bootstrap
+from colab_magics.core import bootstrap, state
 from colab_magics.core.plan import Step
 from colab_magics.core.progress import Progress, Silent
 from colab_magics.core.runner import Report
@@ -56,3 +56,28 @@ def test_an_interrupt_ends_the_wait_for_a_retry(box: sandbox.Sandbox) -> None:
     with pytest.raises(KeyboardInterrupt):
         bootstrap(f"dropbox_sync {link} data", report=Interrupt())
     assert not [thread.name for thread in threading.enumerate() if thread.name == "line 1"]
+
+
+def test_an_interrupt_ends_the_wait_for_another_run(box: sandbox.Sandbox) -> None:
+    """However long that one holds the folder."""
+    (box.folder("data") / "a.txt").write_text("a")
+    link = box.folder_link("data")
+
+    class Interrupt(Report, Silent):
+        said = ""
+
+        def progress(self, _step: Step) -> Progress:
+            return self
+
+        def say(self, text: str) -> None:
+            self.said += text
+
+        def tick(self) -> None:
+            if "waiting for another sync" in self.said:
+                raise KeyboardInterrupt
+
+    with state.locked(Path("data")), pytest.raises(KeyboardInterrupt):
+        bootstrap(f"dropbox_sync {link} data", report=Interrupt())
+    assert not [thread.name for thread in threading.enumerate() if thread.name == "line 1"]
+    assert not Path("data").exists()
+    assert [step.status for step in bootstrap(f"dropbox_sync {link} data").steps] == ["done"]

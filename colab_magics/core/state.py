@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
+from colab_magics.core import stopping
 from colab_magics.core.bulk import uncollected
 from colab_magics.core.progress import SILENT, Progress
 
@@ -53,6 +54,7 @@ _ORIGINS = {"d": "folder", "f": "file", "u": "found"}
 _LETTERS = {origin: letter for letter, origin in _ORIGINS.items()}
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 _WORK = "work"
+_PATIENCE = 0.05  # seconds between two looks at a lock that another run holds
 
 
 class Record(NamedTuple):
@@ -241,13 +243,15 @@ def locked(dest: Path, progress: Progress = SILENT, *, shown: str = "") -> Itera
     """
     digest = hashlib.sha256(os.path.realpath(dest).encode("utf-8", "surrogateescape")).hexdigest()[:32]
     lock = FileLock(_lock_folder() / f"{digest}.lock", thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-        waited = False
-    except Timeout:
-        progress.say(f"waiting for another sync into {shown or dest} to end")
-        lock.acquire()
-        waited = True
+    waited = False
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not waited:
+                progress.say(f"waiting for another sync into {shown or dest} to end")
+            waited = True
+            stopping.sleep(_PATIENCE)
     try:
         yield waited
     finally:
