@@ -254,3 +254,15 @@ def test_a_silent_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 fetched(f"{base}/x.bin", tmp_path / "x")
             answer.gate.set()
         assert len(seen) == 5
+
+
+def test_certificates_are_read_only_when_something_is_secured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer to read than a small file takes to come."""
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(ssl, "create_default_context", never)
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", never)
+    with serving(Answer(200, b"data")) as (base, _):
+        assert fetched(f"{base}/x", tmp_path / "x") == b"data"

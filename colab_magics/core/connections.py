@@ -50,8 +50,7 @@ class Session:
         # No handler of redirects or of errors: each answer is returned as it is.
         for handler in (
             urllib.request.ProxyHandler(_proxies()),
-            _HttpHandler(),
-            _HttpsHandler(),
+            _Handler(),
             urllib.request.HTTPCookieProcessor(self.cookies),
         ):
             self._opener.add_handler(handler)
@@ -122,20 +121,22 @@ def _connected(connection: http.client.HTTPConnection) -> None:
     stopping.note(connection.sock)
 
 
-class _HttpHandler(urllib.request.HTTPHandler):
+class _Handler(urllib.request.AbstractHTTPHandler):
+    """Opens connections of ours. Whom to trust is read when the first one is secured, since that takes a while."""
+
+    _context: ssl.SSLContext | None = None
+
+    http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
+
     def http_open(self, request: urllib.request.Request) -> HTTPResponse:
         return self.do_open(_Http, request)
 
-
-class _HttpsHandler(urllib.request.HTTPSHandler):
-    _ours: ssl.SSLContext | None = None
-
     def https_open(self, request: urllib.request.Request) -> HTTPResponse:
-        self._ours = self._ours or _context()
-        return self.do_open(_Https, request, context=self._ours)
+        self._context = self._context or _trusted()
+        return self.do_open(_Https, request, context=self._context)
 
 
-def _context() -> ssl.SSLContext:
+def _trusted() -> ssl.SSLContext:
     """Return whom to trust: a bundle that the environment names, else the system's, else certifi's."""
     bundle = next(filter(None, map(os.environ.get, _BUNDLES)), None)
     paths = ssl.get_default_verify_paths()
