@@ -65,10 +65,10 @@ class Body:
             return piece
         return self._read()
 
-    def page(self) -> bytes:
-        """Return the beginning, as much as a page needs to be understood."""
+    def page(self, most: int = _PAGE) -> bytes:
+        """Return the beginning, up to about `most` bytes: by default as much as a page needs to be understood."""
         page = b""
-        while len(page) < _PAGE and (piece := self.read()):
+        while len(page) < most and (piece := self.read()):
             page += piece
         return page
 

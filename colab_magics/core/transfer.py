@@ -44,6 +44,7 @@ __all__ = ["Client", "Received"]
 _TRIES = 5
 _BACKOFF = 0.2  # seconds; doubled with each try
 _HOPS = 15
+_WHOLE_PAGE = 1 << 21  # bytes of a page in which something is searched
 _REDIRECTS = {301, 302, 303, 307, 308}
 _UNCHANGED, _BEYOND = 304, 416
 # Without dl=1 and for a browser's name Dropbox shows a page; this name gets the content, whatever its version.
@@ -243,7 +244,7 @@ class Client:
                 f"{link.shown} asks for its password on another site; it was not sent, open it in a browser"
             )
         found = parse_qs(urlsplit(response.url).query).get("content_id") or re.findall(
-            r"content_id[=\"':\s]+([\w.+=/%-]+)", Body(response).page().decode("utf-8", "replace")
+            r"content_id[=\"':\s]+([\w.+=/%-]+)", Body(response).page(_WHOLE_PAGE).decode("utf-8", "replace")
         )
         parts = urlsplit(link.url)
         form = {

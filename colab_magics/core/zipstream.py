@@ -30,7 +30,7 @@ _LONGEST_DESCRIPTOR = 24
 _KEEP = _LONGEST_DESCRIPTOR + 4
 _ENCRYPTED = 0x1
 _ATTEMPTS = 8  # in one range: where such ends are imitated, looking for many at a time is in vain
-_LARGE = 1 << 18
+_LARGE = 1 << 18  # bytes of a content behind which another as large is expected
 _UNICODE_PATH = 0x7075
 _MAX32 = 0xFFFFFFFF
 
