@@ -8,12 +8,12 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Venv
+from ends import IS_COLABS
 
 from colab_magics.sandbox import package
 
@@ -123,11 +123,8 @@ def find_uv() -> str | None:
     return shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
 
-# uv is the same program beside Colab's versions as beside the newest, and what it does there is tested in other rooms.
-_IS_COLABS = metadata.version("ipython").startswith("7.")
 _UV = pytest.param("uv", marks=pytest.mark.skipif(find_uv() is None, reason="uv is not installed"))
-BOTH = ["pip", _UV]
-INSTALLERS = ["pip"] if _IS_COLABS else BOTH
+INSTALLERS = ["pip"] if IS_COLABS else ["pip", _UV]
 
 
 def wheelhouse(folder: Path, *projects: tuple[str, str]) -> Path:

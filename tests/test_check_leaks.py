@@ -10,13 +10,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from installing import BOTH
+from installing import INSTALLERS
 
 from colab_magics.sandbox.leaks import OUTCOMES, check_leaks
 from colab_magics.sandbox.watch import Watch, find_secret
 
 
-@pytest.mark.parametrize("installer", BOTH)
+@pytest.mark.parametrize("installer", INSTALLERS)
 def test_a_token_is_nowhere_however_an_installation_ends(installer: str) -> None:
     """Not in arguments, environments, output, home, caches, temporary folders or the virtual environment.
 
