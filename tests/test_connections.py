@@ -19,7 +19,7 @@ import certifi
 import pytest
 from servers import Answer, serving
 
-from colab_magics.core import connections, links, stopping, transfer
+from colab_magics.core import connections, links, stopping, sync, transfer
 from colab_magics.core.transfer import Client
 from colab_magics.errors import LinkError, TransferError
 
@@ -186,6 +186,29 @@ def test_a_proxy_of_another_kind_is_one_line(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(TransferError, match="speaks SOCKS; set one that speaks HTTP") as caught:
         fetched("https://example.org/x", tmp_path / "x")
     assert "proxy-password-3" not in str(caught.value)
+
+
+def test_a_proxy_that_is_not_asked_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where none is needed, nor where there is nothing to fetch."""
+    monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving(Answer(200, b"data")) as (base, _):
+        assert sync(f"{base}/x.bin", tmp_path / "x.bin").status == "synced"
+        monkeypatch.delenv("no_proxy")
+        assert sync(f"{base}/x.bin", tmp_path / "x.bin", once=True).status == "up-to-date"
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_bundle_that_is_none_is_one_line(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the variable, at once."""
+    bundle = tmp_path / "bundle.pem"
+    if content is not None:
+        bundle.write_text(content)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with pytest.raises(TransferError, match=r"REQUESTS_CA_BUNDLE names '.*bundle.pem', which holds no certificates"):
+        fetched("https://127.0.0.1:1/x", tmp_path / "x")
 
 
 @pytest.mark.parametrize(

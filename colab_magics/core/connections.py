@@ -45,12 +45,14 @@ class Session:
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self.cookies = CookieJar()
+        self._proxies = _proxies()
+        self._handler = _Handler()
         self._opener = urllib.request.OpenerDirector()
         self._opener.addheaders = list(headers.items())
         # No handler of redirects or of errors: each answer is returned as it is.
         for handler in (
-            urllib.request.ProxyHandler(_proxies()),
-            _Handler(),
+            urllib.request.ProxyHandler(self._proxies),
+            self._handler,
             urllib.request.HTTPCookieProcessor(self.cookies),
         ):
             self._opener.add_handler(handler)
@@ -72,6 +74,13 @@ class Session:
         return self._open(urllib.request.Request(_escaped(address), urlencode(form).encode()))  # noqa: S310
 
     def _open(self, request: urllib.request.Request) -> HTTPResponse:
+        proxy = self._proxies.get(request.type, "")
+        if proxy.lower().startswith("socks") and not urllib.request.proxy_bypass(request.host):
+            raise TransferError(
+                f"the proxy for {request.type}:// in this machine's environment speaks SOCKS; set one that speaks HTTP"
+            )
+        if request.type == "https" and self._handler.context is None:
+            self._handler.context = _trusted()
         with told(request.host, "does not answer", "failed"):
             try:
                 return cast("HTTPResponse", self._opener.open(request, timeout=_CONNECT))
@@ -122,9 +131,10 @@ def _connected(connection: http.client.HTTPConnection) -> None:
 
 
 class _Handler(urllib.request.AbstractHTTPHandler):
-    """Opens connections of ours. Whom to trust is read when the first one is secured, since that takes a while."""
+    """Opens connections of ours."""
 
-    _context: ssl.SSLContext | None = None
+    #: Whom to trust; it takes a while to read, so that this is done when the first connection is to be secured.
+    context: ssl.SSLContext | None = None
 
     http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
 
@@ -132,20 +142,25 @@ class _Handler(urllib.request.AbstractHTTPHandler):
         return self.do_open(_Http, request)
 
     def https_open(self, request: urllib.request.Request) -> HTTPResponse:
-        self._context = self._context or _trusted()
-        return self.do_open(_Https, request, context=self._context)
+        return self.do_open(_Https, request, context=self.context)
 
 
 def _trusted() -> ssl.SSLContext:
     """Return whom to trust: a bundle that the environment names, else the system's, else certifi's."""
-    bundle = next(filter(None, map(os.environ.get, _BUNDLES)), None)
+    variable = next(filter(os.environ.get, _BUNDLES), "")
+    bundle = os.environ.get(variable)
     paths = ssl.get_default_verify_paths()
     if bundle is None and paths.cafile is None and paths.capath is None:
         import certifi  # here: most systems have their own
 
         bundle = certifi.where()
     is_folder = bundle is not None and os.path.isdir(bundle)
-    context = ssl.create_default_context(cafile=None if is_folder else bundle, capath=bundle if is_folder else None)
+    try:
+        context = ssl.create_default_context(cafile=None if is_folder else bundle, capath=bundle if is_folder else None)
+    except OSError as error:
+        if not variable:
+            raise
+        raise TransferError(f"{variable} names {bundle!r}, which holds no certificates ({error}); correct it") from None
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -155,10 +170,6 @@ def _proxies() -> dict[str, str]:
     for scheme in ("http", "https"):
         if "all" in proxies:
             proxies.setdefault(scheme, proxies["all"])
-        if proxies.get(scheme, "").lower().startswith("socks"):
-            raise TransferError(
-                f"the proxy for {scheme}:// in this machine's environment speaks SOCKS; set one that speaks HTTP"
-            )
     return proxies
 
 

@@ -92,10 +92,11 @@ class Splitter:
                 found = self._found(window, at, stop)
             else:
                 # Behind a large member there is probably another, which is looked at alone.
-                attempts -= self._counted < _LARGE
-                if attempts >= 0 and self._counted < _LARGE and (run := self._run(window, at, stop)):
-                    yield run
-                    at = run.stops[-1] + DESCRIPTOR
+                if attempts and self._counted < _LARGE:
+                    attempts -= 1
+                    if run := self._run(window, at, stop):
+                        yield run
+                        at = run.stops[-1] + DESCRIPTOR
                 head = self._begin(window, at, stop)
                 if head is None:
                     if self.tail_start is None:
