@@ -29,7 +29,7 @@ import zipfile
 from pathlib import Path
 
 from colab_magics import core, sandbox
-from colab_magics.core.links import fetch_address, parse
+from colab_magics.core.http.links import fetch_address, parse
 
 WHEELS = 20
 

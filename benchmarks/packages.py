@@ -24,7 +24,7 @@ from colab_magics import sandbox
 
 _OURS = """
 import json, sys, time
-import colab_magics.core.packages as packages
+import colab_magics.core.packages.install as packages
 from colab_magics.core import Settings
 spec, settings, times = sys.argv[1], Settings.load(), []
 for options in ({}, {}, {"force": True}):

@@ -33,7 +33,7 @@ from colab_magics.sandbox.zipformat import folder_zip  # noqa: E402 - the line a
 
 CHUNK = 1 << 18
 KEY = "benchmarkbenchmarkbenchm"
-OURS = "from colab_magics.core.syncing import sync; import sys; sync(sys.argv[1], sys.argv[2], **eval(sys.argv[3]))"
+OURS = "from colab_magics.core import sync; import sys; sync(sys.argv[1], sys.argv[2], **eval(sys.argv[3]))"
 
 
 def make(kind: str, tree: Path, scale: float) -> None:
@@ -130,7 +130,7 @@ class Bench:
     def ours(self, out: Path, **options: object) -> None:
         """Sync with us."""
         if self.in_process:
-            from colab_magics.core.syncing import sync
+            from colab_magics.core.syncing.sync import sync
 
             sync(self.link, out / "data", **options)
         else:
@@ -190,7 +190,7 @@ class Bench:
         run(["wget", "-q", "-O", str(out / "data.zip"), self.url])
         peer = out / "peer"
         run(["unzip", "-q", "-o", str(out / "data.zip"), "-x", "/", "-d", str(peer)])
-        from colab_magics.core.syncing import sync
+        from colab_magics.core.syncing.sync import sync
 
         once, never, update, over = [], [], [], []
         for _ in range(runs):

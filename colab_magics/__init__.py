@@ -79,8 +79,8 @@ def secret(name: str) -> str:
     >>> import colab_magics
     >>> key = colab_magics.secret("WANDB_API_KEY")  # doctest: +SKIP
     """
-    from colab_magics.core import secrets
-    from colab_magics.core.settings import Settings
+    from colab_magics.core.common.settings import Settings
+    from colab_magics.core.secrets import secrets
 
     face = sys.modules.get("colab_magics.magics")
     settings = face.loaded_settings() if face else Settings.load()

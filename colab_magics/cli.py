@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from colab_magics import __version__, core, masking
-from colab_magics.core.settings import Settings
-from colab_magics.core.verbs import Arguments, count, parser, suggestion
+from colab_magics.core.blocks.verbs import Arguments, count, parser, suggestion
+from colab_magics.core.common.settings import Settings
 from colab_magics.display import Lines, described
 from colab_magics.errors import ColabMagicsError, PlanError
 
@@ -89,7 +89,7 @@ def _main(words: list[str]) -> int:
 
 
 def _verb(command: str, words: list[str]) -> int:
-    from colab_magics.core.perform import perform
+    from colab_magics.core.blocks.perform import perform
 
     made = parser(_VERBS[command], f"colab-magics {command}")
     if _helped(made, words):
@@ -144,7 +144,7 @@ def _export(words: list[str]) -> int:
     made.add_argument("-h", "--help", action="store_true", help="show this help")
     if _helped(made, words):
         return _OK
-    from colab_magics.core import script
+    from colab_magics.core.blocks.export import script
 
     args = made.read(words)
     text = script.export(_text(args.file), source="the block" if args.file == "-" else Path(args.file).name)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from colab_magics.core.environment import ENVIRONMENTS
-from colab_magics.core.verbs import VERBS, parser
+from colab_magics.core.blocks.verbs import VERBS, parser
+from colab_magics.core.common.environment import ENVIRONMENTS
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from colab_magics import masking
-from colab_magics.core.results import SyncResult
+from colab_magics.core.common.results import SyncResult
 
 if TYPE_CHECKING:
     from tqdm import tqdm

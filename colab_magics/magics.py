@@ -19,8 +19,8 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from traitlets import Bool, Enum, Int, Unicode, observe
 
 from colab_magics import completion, core, masking
-from colab_magics.core.settings import INSTALLERS, Settings
-from colab_magics.core.verbs import parser
+from colab_magics.core.blocks.verbs import parser
+from colab_magics.core.common.settings import INSTALLERS, Settings
 from colab_magics.display import Lines, described
 from colab_magics.errors import PlanError
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from colab_magics.core.runner import Report
+    from colab_magics.core.blocks.runner import Report
 
 __all__ = ["ColabMagics", "load", "unload"]
 
@@ -89,7 +89,7 @@ class ColabMagics(Magics):
     @cell_magic
     @_documented
     def bootstrap(self, line: str, cell: str) -> Any:  # noqa: D102 - as above
-        from colab_magics.core import script  # here: loading the extension must not wait for it
+        from colab_magics.core.blocks.export import script  # here: loading the extension must not wait for it
 
         args = self._read("bootstrap", line)
         if args is None:
@@ -122,12 +122,12 @@ class ColabMagics(Magics):
 
     def drive(self) -> Path | None:
         """Return the root of the drive, where there is one."""
-        from colab_magics.core.layout import find_drive  # here: loading the extension must not wait for it
+        from colab_magics.core.common.layout import find_drive  # here: loading the extension must not wait for it
 
         return find_drive(self.settings())
 
     def _report(self, lines: Lines, *, quiet: bool) -> Report:
-        from colab_magics.core.runner import Report  # here: loading the extension must not wait for it
+        from colab_magics.core.blocks.runner import Report  # here: loading the extension must not wait for it
         from colab_magics.report import LinesReport, TableReport
 
         if quiet:
@@ -146,7 +146,9 @@ class ColabMagics(Magics):
         return self.shell
 
     def _perform(self, verb: str, line: str) -> Any:
-        from colab_magics.core.perform import perform  # here: it loads what loading the extension must not wait for
+        from colab_magics.core.blocks.perform import (
+            perform,  # here: it loads what loading the extension must not wait for
+        )
 
         args = self._read(verb, line)
         if args is None:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from colab_magics import masking
-from colab_magics.core.disk import size_text
-from colab_magics.core.plan import Step
-from colab_magics.core.progress import Progress
-from colab_magics.core.results import StepResult, seconds_text
-from colab_magics.core.runner import Report
+from colab_magics.core.blocks.plan import Step
+from colab_magics.core.blocks.runner import Report
+from colab_magics.core.common.disk import size_text
+from colab_magics.core.common.progress import Progress
+from colab_magics.core.common.results import StepResult, seconds_text
 from colab_magics.display import Lines
 
 __all__ = ["LinesReport", "TableReport"]

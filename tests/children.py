@@ -68,7 +68,7 @@ def crash_everywhere(call: dict[str, Any], template: Path | None, *, step: int =
 
 
 def _sync(call: dict[str, Any]) -> Outcome:
-    from colab_magics.core.syncing import sync
+    from colab_magics.core.syncing.sync import sync
     from colab_magics.errors import ColabMagicsError
 
     try:
@@ -88,7 +88,7 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 def _crash(task: dict[str, Any]) -> list[Outcome]:
-    import colab_magics.core.syncing  # noqa: F401 - before the fork, so that it is done once
+    import colab_magics.core.syncing.sync  # noqa: F401 - before the fork, so that it is done once
 
     dest, outcomes, number = Path(task["call"]["dest"]), [], 0
     while True:
@@ -134,10 +134,6 @@ def _main(task: dict[str, Any]) -> object:
     if task.get("user") is not None:
         # All that a sync needs is loaded first: the one who has no rights may not even read this Python.
         import encodings.idna  # noqa: F401
-
-        import colab_magics.core.syncing
-        import colab_magics.core.tars
-        import colab_magics.core.zips  # noqa: F401
 
         os.setgroups([])
         os.setgid(task["user"])

@@ -20,7 +20,8 @@ from packaging.requirements import Requirement
 from trees import fill
 
 from colab_magics import sandbox
-from colab_magics.core import Settings, transfer
+from colab_magics.core import Settings
+from colab_magics.core.http import client
 from colab_magics.masking import registry
 
 # How long an example takes says more about a shared machine than about the code.
@@ -65,7 +66,7 @@ def settings(box: sandbox.Sandbox) -> Settings:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once, and the mask knows only the secrets of this test, so that it is quick."""
-    monkeypatch.setattr(transfer, "_BACKOFF", 0.0)
+    monkeypatch.setattr(client, "_BACKOFF", 0.0)
     monkeypatch.setattr(registry, "_secrets", frozenset())
     monkeypatch.setattr(registry, "_temporary", ())
     monkeypatch.setattr(registry, "_matcher", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ _PRELUDE = """
 import importlib, json, sys
 from colab_magics import core, masking
 from colab_magics.core import Settings
-from colab_magics.core.progress import Silent
+from colab_magics.core.common.progress import Silent
 from colab_magics.errors import ColabMagicsError
 
 class Told(Silent):
@@ -138,3 +139,23 @@ def wheelhouse(folder: Path, *projects: tuple[str, str]) -> Path:
         code = f"import _build; _build.build_wheel({str(folder)!r})"
         subprocess.run(["python3", "-c", code], cwd=source, check=True)
     return folder
+
+
+INSTALLED = """
+import json
+from importlib import metadata
+found = {}
+for dist in metadata.distributions(path=[%r]):
+    data = json.loads(dist.read_text("direct_url.json") or "{}")
+    found[dist.metadata["Name"]] = [dist.version, data.get("url"), data.get("vcs_info", {}).get("commit_id")]
+print(json.dumps(found))
+"""
+
+
+def canonical(url: str | None) -> str:
+    return re.sub(r"^\w+://(git@)?|\.git$", "", url or "")
+
+
+def installed(venv: Venv) -> dict[str, list[str | None]]:
+    found = json.loads(venv.run(INSTALLED % str(venv.site_packages)).stdout)
+    return {name: [version, canonical(url), commit] for name, (version, url, commit) in found.items()}

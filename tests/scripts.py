@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ends import IS_COLABS
 
-from colab_magics.core.script import export
+from colab_magics.core.blocks.export.script import export
 
 __all__ = ["SHELLS", "Done", "play", "programs", "recording", "tree", "watched"]
 

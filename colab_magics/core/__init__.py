@@ -9,30 +9,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from colab_magics.core.environment import detect
-    from colab_magics.core.layout import LinkResult, expand, mount_drive, symlink
-    from colab_magics.core.links import Link, parse, rewrite
-    from colab_magics.core.packages import install
-    from colab_magics.core.plan import Plan, read_plan
-    from colab_magics.core.progress import SILENT, Progress
-    from colab_magics.core.results import BootstrapResult, InstallResult, Package, StepResult, SyncResult
-    from colab_magics.core.runner import bootstrap
-    from colab_magics.core.secrets import Secret
-    from colab_magics.core.settings import Settings
-    from colab_magics.core.syncing import sync
+    from colab_magics.core.blocks.plan import Plan, read_plan
+    from colab_magics.core.blocks.runner import bootstrap
+    from colab_magics.core.common.environment import detect
+    from colab_magics.core.common.layout import LinkResult, expand, mount_drive, symlink
+    from colab_magics.core.common.progress import SILENT, Progress
+    from colab_magics.core.common.results import BootstrapResult, InstallResult, Package, StepResult, SyncResult
+    from colab_magics.core.common.settings import Settings
+    from colab_magics.core.http.links import Link, parse, rewrite
+    from colab_magics.core.packages.install import install
+    from colab_magics.core.secrets.secrets import Secret
+    from colab_magics.core.syncing.sync import sync
 
 _HOMES = {
-    "environment": ("detect",),
-    "layout": ("LinkResult", "expand", "mount_drive", "symlink"),
-    "links": ("Link", "parse", "rewrite"),
-    "packages": ("install",),
-    "plan": ("Plan", "read_plan"),
-    "progress": ("SILENT", "Progress"),
-    "results": ("BootstrapResult", "InstallResult", "Package", "StepResult", "SyncResult"),
-    "runner": ("bootstrap",),
-    "secrets": ("Secret",),
-    "settings": ("Settings",),
-    "syncing": ("sync",),
+    "common.environment": ("detect",),
+    "common.layout": ("LinkResult", "expand", "mount_drive", "symlink"),
+    "http.links": ("Link", "parse", "rewrite"),
+    "packages.install": ("install",),
+    "blocks.plan": ("Plan", "read_plan"),
+    "common.progress": ("SILENT", "Progress"),
+    "common.results": ("BootstrapResult", "InstallResult", "Package", "StepResult", "SyncResult"),
+    "blocks.runner": ("bootstrap",),
+    "secrets.secrets": ("Secret",),
+    "common.settings": ("Settings",),
+    "syncing.sync": ("sync",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

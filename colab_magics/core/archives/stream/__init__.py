@@ -1,0 +1,1 @@
+"""A zip that is unpacked while it arrives."""

@@ -1,0 +1,1 @@
+"""Bootstrap blocks: text, plan, schedule, run, lock file, export."""

@@ -1,0 +1,1 @@
+"""A block as a portable shell script."""

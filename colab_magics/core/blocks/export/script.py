@@ -1,0 +1,348 @@
+"""Steps -> a portable shell script that does the same with nothing of ours installed.
+
+Every step becomes a call of a shell function from `colab_magics.core.blocks.export.parts`. A variable of the block
+stays one: its value is looked up, and its absence noticed, where the script runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from colab_magics.core.blocks.export.parts import needed
+from colab_magics.core.blocks.export.parts.generated import host_functions, posix_pattern
+from colab_magics.core.blocks.export.parts.words import as_typed, call, fold, local, shown, word
+from colab_magics.core.blocks.lexer import SYMBOL, symbol
+from colab_magics.core.blocks.plan import Plan, Step, read_plan
+from colab_magics.core.git import specs
+from colab_magics.core.http import links
+from colab_magics.core.secrets.hosts import VARIABLES
+from colab_magics.core.secrets.secrets import NAMED_VARIABLE
+from colab_magics.errors import ColabMagicsError, LayoutError, PlanError
+
+__all__ = ["export", "write"]
+
+_HEADER = """\
+#!/bin/sh
+# shellcheck disable=SC2030,SC2031 # what a subshell sets is meant to end with it
+# Made by colab-magics from {source}: does the same with a POSIX shell, curl or wget, unzip or python3, and for
+# packages git and pip. Run it again at any time: it does only what is left. It ends with status 1 and the line of the
+# block that failed, or with 2 when something is missing before anything ran. PYTHON is the interpreter that packages
+# are installed for (python3). It reads COLAB_MAGICS_TOKEN_FILE, COLAB_MAGICS_DRIVE_ROOT, COLAB_MAGICS_DROPBOX_URL,
+# COLAB_MAGICS_SECRET_<NAME> and COLAB_MAGICS_ENV. The functions come first, the block's lines at the end.
+{held}set -eu
+# What `run` gives to its commands; every other program is shown no secret.
+colab_magics_environment=$(export -p)
+"""
+# The variables that are looked at before a function has set them.
+_NAMES = ("work", "private", "held", "line", "verb", "interrupted", "wrong", "tokens", "mounted")
+
+
+def export(text: str, *, source: str = "the block") -> str:
+    """Write a bootstrap block as a POSIX shell script.
+
+    The script needs curl or wget, unzip or Python, and for packages git and Python's pip, beside the tools that
+    POSIX names. It can be run again, reads the same ``COLAB_MAGICS_*`` variables, and shows no secret to ``ps``. A
+    link that stands in the block stands in the script too: keep such a script to yourself (mode 0600).
+
+    Parameters
+    ----------
+    text : str
+        The block. ``$NAME`` stays a variable of the script.
+    source : str, optional
+        What the script's first lines call the block.
+
+    Returns
+    -------
+    str
+        The script; ends with a line break.
+
+    Raises
+    ------
+    PlanError
+        When the block is wrong, or has something that a script cannot do; has a line for every problem.
+    TokenError
+        When a token stands in it.
+
+    Examples
+    --------
+    >>> print(export("symlink data link").splitlines()[0])
+    #!/bin/sh
+    """
+    try:
+        plan = read_plan(text, _Symbols())
+    except ColabMagicsError as error:
+        raise type(error)(shown(str(error))) from None
+    return _Script(plan, source).text()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a script, or a block, that may hold a link: nobody but its owner may read it.
+
+    Raises
+    ------
+    LayoutError
+        When it cannot be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            os.fchmod(number, 0o700 if text.startswith("#!") else 0o600)
+            file.write(text)
+    except OSError as error:
+        raise LayoutError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
+
+
+class _Symbols(Mapping[str, str]):
+    """Every variable, each as the symbol that stands for it."""
+
+    def __getitem__(self, name: str) -> str:
+        return symbol(name)
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 1  # never empty
+
+
+@dataclass
+class _Script:
+    """A script in the making.
+
+    Attributes
+    ----------
+    plan : Plan
+        What it does.
+    source : str
+        Where that comes from.
+    needs : list of str
+        What is looked at before anything runs.
+    withheld : list of str
+        Variables that no program is shown.
+    problems : list of (int, str)
+        What cannot be exported, by line.
+    """
+
+    plan: Plan
+    source: str
+    needs: list[str] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    holds_link: bool = False
+
+    def text(self) -> str:
+        sections = []
+        for step in self.plan.steps:
+            try:
+                sections.append(self._section(step))
+            except PlanError as error:
+                self.problems.append((step.line, str(error)))
+        if self.problems:
+            raise PlanError("\n".join(f"line {line}: {shown(message)}" for line, message in sorted(self.problems)))
+        body = "\n".join(sections)
+        start = self._start()
+        functions = needed(f"{start}\nfinish\ninterrupt\n{body}", host_functions())
+        used = "\n".join([*functions, start, body])
+        names = [name for name in _NAMES if re.search(rf"\$\{{?{name}\b", used)]
+        tab = ["tab=$(printf '\\t')"] if "$tab" in used else []
+        start = start.replace("@tab@\n", "".join(f"{line}\n" for line in tab))
+        start = start.replace("@names@", " ".join(f"{name}=''" for name in names))
+        return "\n".join([self._header(), *functions, start, body, "verb=\n"])
+
+    def _header(self) -> str:
+        held = "# A link that grants access stands in it: keep it to yourself.\n" if self.holds_link else ""
+        source = re.sub(r"[\x00-\x1f\x7f]", " ", self.source)
+        return _HEADER.format(source=source, held=held)
+
+    def _start(self) -> str:
+        variables = self._variables()
+        aliases = [f'[ -z "${{{name}+set}}" ] || {local(name)}=${name}' for name in variables if local(name) != name]
+        checks = [f"need_variable {line} {name} {local(name)}" for name, line in variables.items()]
+        withhold = ["withhold " + " ".join(dict.fromkeys(self.withheld))] if self.withheld else []
+        return "\n".join(
+            [
+                *aliases,
+                "withheld=''",
+                "clean_environment",
+                *withhold,
+                "@names@",
+                "trap finish EXIT",
+                "trap 'interrupt 129' HUP",
+                "trap 'interrupt 130' INT",
+                "trap 'interrupt 143' TERM",
+                "@tab@",
+                "PYTHON=${PYTHON:-python3}",
+                'if interpreter=$(command -v "$PYTHON"); then',
+                "  case $interpreter in",
+                "    /*) PATH=${interpreter%/*}:$PATH ;;",
+                "    */*) PATH=$PWD/${interpreter%/*}:$PATH PYTHON=$PWD/$interpreter ;;",
+                "  esac",
+                "fi",
+                "place=$(detect)",
+                "",
+                "# Everything is looked at before anything runs.",
+                *dict.fromkeys([*checks, *self.needs]),
+                '[ -z "$wrong" ] || exit 2',
+                'private=$(mktemp -d "${TMPDIR:-/tmp}/colab_magics.XXXXXX")',
+                ': >"$private/cookies"',
+                "hold",
+                "",
+            ]
+        )
+
+    def _variables(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for step in self.plan.steps:
+            for name in SYMBOL.findall(f"{vars(step.args)} {step.command}"):
+                found.setdefault(name, step.line)
+        return found
+
+    def _section(self, step: Step) -> str:
+        if "\ua78f" in SYMBOL.sub("", f"{vars(step.args)} {step.command}"):
+            raise PlanError("the name of a variable in a script has plain letters, digits and _ only")
+        lines = getattr(self, f"_{step.verb}")(step)
+        comment = _comment(step)
+        if step.on:
+            inner = "\n".join(f"  {line}" for line in lines)
+            return f"{comment}\nif step {step.line} {step.verb} {','.join(step.on)}; then\n{inner}\nfi\n"
+        return "\n".join([comment, f"step {step.line} {step.verb}", *lines, ""])
+
+    def _need(self, step: Step, *programs: str) -> None:
+        self.needs.append(f"need {step.line} {word(','.join(step.on))} {' '.join(programs)}")
+
+    def _plain(self, step: Step, *values: str | None) -> None:
+        """Have the script check that a value which begins with a variable is no option."""
+        for value in values:
+            if value and (match := SYMBOL.match(value)):
+                self.needs.append(f"need_plain {step.line} {match[1]} {word(value)}")
+
+    def _secret(self, name: str) -> str:
+        name = name.removeprefix("secret:")
+        if SYMBOL.search(name):
+            raise PlanError("a secret's name must stand in the block itself for a script; write secret:NAME")
+        variable = NAMED_VARIABLE + re.sub(r"\W", "_", name).upper()
+        self.withheld.append(variable)
+        if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+            self.withheld.append(name)
+        return f"$(secret {shlex.quote(name)} {variable})"
+
+    def _mount_drive(self, step: Step) -> list[str]:
+        self._plain(step, step.args.mountpoint)
+        return [call("mount_drive", step.args.mountpoint or "/content/drive")]
+
+    def _symlink(self, step: Step) -> list[str]:
+        args = step.args
+        self._plain(step, args.source, args.link)
+        return [call("symlink", *(["--force"] if args.force else []), args.source, args.link)]
+
+    def _dropbox_sync(self, step: Step) -> list[str]:
+        args, lines, words = step.args, [], []
+        words += [f"--{flag}" for flag in ("once", "mirror", "force", "unpack") if getattr(args, flag)]
+        if args.sha256:
+            words += ["--sha256", word(args.sha256)]
+            self._need(step, "sha256sum", "shasum", '"$PYTHON"')
+        if args.link.startswith("secret:") or args.password:
+            lines.append("load_tokens ''")
+        if args.password:
+            lines.append(f"key={self._secret(args.password)}")
+            words += ["--password", '"$key"']
+        for option, globs in (("--include", args.include), ("--exclude", args.exclude)):
+            for glob in globs:
+                if SYMBOL.search(glob):
+                    raise PlanError(f"a script takes no variable in a pattern; write the one of {option} out")
+                words += [option, shlex.quote(posix_pattern(glob))]
+        kind = None
+        if args.link.startswith("secret:"):
+            lines.append(f"link={self._secret(args.link)}")
+            words.append('"$link"')
+        else:
+            words.append(word(args.link))
+            self.withheld += [local(name) for name in SYMBOL.findall(args.link) if local(name) == name]
+            self._plain(step, args.link)
+            if not SYMBOL.search(args.link):
+                kind, self.holds_link = links.parse(args.link).kind, True
+        self._plain(step, args.dest)
+        if args.dest:
+            words.append(word(args.dest))
+        self._need(step, "curl", "wget")
+        if kind != "file" or args.unpack:
+            self._need(step, '"$PYTHON"', "unzip")
+        self.needs.append("need_dropbox_url")
+        return [*lines, fold("dropbox_sync", words)]
+
+    def _private_pip(self, step: Step) -> list[str]:
+        args = step.args
+        if args.installer == "uv":
+            raise PlanError("a script installs with pip; leave --installer uv out")
+        for url in filter(None, (args.index_url, *args.extra_index_url)):
+            if "@" in url.partition("://")[2].partition("/")[0] or SYMBOL.search(url):
+                raise PlanError(
+                    "a script shows an index's address to pip; write it out, without a name or password in it"
+                )
+        flags = (
+            ("upgrade", "--upgrade"),
+            ("force", "--force-reinstall"),
+            ("no_deps", "--no-deps"),
+            ("editable", "--editable"),
+        )
+        words = [option for name, option in flags if getattr(args, name)]
+        values = [("--src", args.src), ("--token-file", args.token_file), ("--index-url", args.index_url)]
+        for option, value in [*values, *(("--extra-index-url", url) for url in args.extra_index_url)]:
+            if value:
+                words += [option, word(value)]
+        if args.token:
+            self._secret(args.token)
+            words += ["--token", shlex.quote(args.token.removeprefix("secret:"))]
+        words += [part for spec in args.specs for part in _spec(spec)]
+        words += [part for name in args.requirement for part in ("-r", word(name))]
+        words += [part for name in args.constraint for part in ("-c", word(name))]
+        self._installs(step)
+        self._need(step, "git")
+        return [f"({fold('private_pip', words)})"]
+
+    def _pip(self, step: Step) -> list[str]:
+        self._installs(step)
+        return [*as_typed(step.command), f"({fold('pip_install', [*map(word, step.command)])})"]
+
+    def _installs(self, step: Step) -> None:
+        self.needs.append(f"need_pip {step.line} {word(','.join(step.on))}")
+        self.withheld += [name for names in VARIABLES.values() for name in names]
+
+    def _run(self, step: Step) -> list[str]:
+        folder = word(step.args.folder or "")
+        if isinstance(step.command, str):
+            # In the text that a shell reads, a variable's value stays in its environment.
+            text = re.sub(rf"(?<![^\s=])'{SYMBOL.pattern}'", r'"$\1"', step.command)
+            return [*as_typed(step.command), fold("run_shell", [folder, shlex.quote(SYMBOL.sub("'\"$\\1\"'", text))])]
+        return [*as_typed(step.command), fold("run", [folder, *map(word, step.command)])]
+
+
+def _spec(text: str) -> list[str]:
+    spec = specs.parse_spec(text, owner="owner")
+    if SYMBOL.search(spec.host) or SYMBOL.fullmatch(text):
+        raise PlanError(f"{text} could be any host; write the host and owner of the package out, as in org/repo@$REF")
+    extras = word(",".join(spec.extras))
+    if spec.is_folder:
+        return ["--folder", word(spec.path), extras]
+    rest = [word(spec.ref or ""), extras, word(spec.subdirectory or "")]
+    if specs.is_bare(text):
+        return ["--own", word(spec.path.rpartition("/")[2]), *rest]
+    return ["--repo", word(spec.url), *rest]
+
+
+def _comment(step: Step) -> str:
+    text = shown(step.text)
+    link = getattr(step.args, "link", "")
+    if step.verb == "dropbox_sync" and "://" in link and not SYMBOL.search(link):
+        for secret in links.parse(link).secrets or [link.partition("?")[2]]:
+            text = text.replace(secret, "***") if secret else text
+    return f"# line {step.line}: {' '.join(text.split())}"

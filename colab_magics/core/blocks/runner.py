@@ -1,0 +1,326 @@
+"""Steps -> done, each as early as what it needs is there, and only as far as something is left to do."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from colab_magics.core.blocks.dry_run import foresee
+from colab_magics.core.blocks.perform import perform, preload
+from colab_magics.core.blocks.plan import Plan, Step, read_plan
+from colab_magics.core.blocks.schedule import Order
+from colab_magics.core.common import cancellation, environment, layout, process
+from colab_magics.core.common.progress import SILENT, Progress
+from colab_magics.core.common.results import BootstrapResult, StepResult
+from colab_magics.core.common.settings import Settings
+from colab_magics.errors import ColabMagicsError, PlanError, StepError
+
+if TYPE_CHECKING:
+    from colab_magics.core.blocks.lockfile import Lock
+
+__all__ = ["Report", "bootstrap"]
+
+_JOBS = 4  # by default: transfers wait for the network, and installations are one at a time anyway
+_TICK = 0.2  # seconds between two looks at how far the steps are
+_PATIENCE = 2.0  # seconds that an interrupted step has to end
+
+
+class Report:
+    """What a face can be told of a block that runs; this one listens to nothing."""
+
+    def begin(self, steps: Sequence[Step]) -> None:
+        """Hear which steps there are."""
+
+    def started(self, step: Step) -> None:
+        """Hear that a step begins."""
+
+    def progress(self, _step: Step) -> Progress:
+        """Return what hears how far a step is; called from other threads."""
+        return SILENT
+
+    def ended(self, step: Step, result: StepResult) -> None:
+        """Hear that a step has ended, or was passed over."""
+
+    def tick(self) -> None:
+        """Show how far the steps are; called a few times a second while some run."""
+
+
+def bootstrap(
+    block: str | Plan,
+    *,
+    variables: Mapping[str, object] | None = None,
+    dry_run: bool = False,
+    lock: Path | None = None,
+    frozen: Path | None = None,
+    settings: Settings | None = None,
+    report: Report | None = None,
+) -> BootstrapResult:
+    """Run a bootstrap block; the outcome is that of running its lines from top to bottom.
+
+    Parameters
+    ----------
+    block : str or Plan
+        The block's text, or what `read_plan` made of it.
+    variables : mapping, optional
+        What ``$NAME`` stands for, before the environment.
+    dry_run : bool, optional
+        Say which steps would run and what each waits for, and run none.
+    lock : Path, optional
+        A file to write what was used to: the digest of each sync, the commit of each repository, the version of each
+        package.
+    frozen : Path, optional
+        Such a file: use exactly that, and fail when it cannot be had.
+    settings : Settings, optional
+        By default read from the environment.
+    report : Report, optional
+        Hears of each step's beginning, progress and end.
+
+    Returns
+    -------
+    BootstrapResult
+
+    Raises
+    ------
+    PlanError
+        When the block is wrong; nothing has run then.
+    StepError
+        When a step failed. What depends on it was not run, the rest was; has the results in its `result`.
+    KeyboardInterrupt
+        When it was interrupted; every command that was started has ended, and running it again goes on.
+    """
+    settings = settings or Settings.load()
+    known = {**os.environ, **(variables or {})}
+    plan = block if isinstance(block, Plan) else read_plan(block, known, dropbox_url=settings.dropbox_url)
+    used, held = _locks(lock if not dry_run else None, frozen)
+    run = _Run(plan.steps, settings, report or Report(), used, held)
+    result = run.all(dry_run=dry_run)
+    if used and lock:
+        used.note_packages()
+        used.write(lock)
+    return result
+
+
+def _locks(lock: Path | None, frozen: Path | None) -> tuple[Lock | None, Lock | None]:
+    """Return the lock to be made and the one to be held to; most blocks have neither and do without that room."""
+    if not lock and not frozen:
+        return None, None
+    from colab_magics.core.blocks.lockfile import Lock
+
+    return Lock() if lock else None, Lock.read(frozen) if frozen else None
+
+
+class _Run:
+    def __init__(
+        self, steps: Sequence[Step], settings: Settings, report: Report, used: Lock | None, frozen: Lock | None
+    ) -> None:
+        self.settings, self.report, self.used, self.frozen = settings, report, used, frozen
+        self.here = environment.detect(override=settings.env)
+        self.steps = steps
+        mine = [index for index, step in enumerate(steps) if not step.on or self.here in step.on]
+        if frozen and (lacks := frozen.lacks(steps[index] for index in mine)):
+            raise PlanError("\n".join(lacks))
+        self.order = Order(steps, mine, settings)
+        self.results: dict[int, StepResult] = {}
+        self.events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.stop = threading.Event()
+        self.connections: WeakSet[socket.socket] = WeakSet()
+        self.threads: dict[int, threading.Thread] = {}
+
+    def all(self, *, dry_run: bool) -> BootstrapResult:
+        began = time.monotonic()
+        self.report.begin(self.steps)
+        for index, step in enumerate(self.steps):
+            if index not in self.order.waits:
+                reason = f"only on {', '.join(step.on)}, this is {self.here}"
+                self._end(index, StepResult(step.line, step.verb, "skipped", detail=reason))
+        if dry_run:
+            for index, foreseen in foresee(self.steps, self.order, self.settings).items():
+                self._end(index, foreseen)
+        else:
+            for verb in {self.steps[index].verb for index in self.order.waits}:
+                preload(verb)
+            try:
+                self._loop()
+            except BaseException:
+                self._halt()
+                raise
+        ordered = [self.results[index] for index in range(len(self.steps))]
+        chain = self.order.longest_chain({index: result.seconds for index, result in self.results.items()})
+        result = BootstrapResult(ordered, time.monotonic() - began, chain)
+        failed = [step for step in ordered if step.status == "failed"]
+        if failed:
+            raise StepError("\n".join(f"line {step.line}: {step.verb}: {step.detail}" for step in failed), result)
+        return result
+
+    def _loop(self) -> None:
+        """Start what can start, and do what other threads need done here, until every step has ended."""
+        while len(self.results) < len(self.steps):
+            self._start_ready()
+            if not self.threads:
+                continue
+            try:
+                self.events.get(timeout=_TICK)()
+            except queue.Empty:
+                self.report.tick()
+
+    def _start_ready(self) -> None:
+        for index, before in self.order.waits.items():
+            if index in self.results or index in self.threads:
+                continue
+            ended = [self.results[other] for other in before if other in self.results]
+            broken = next((step for step in ended if step.status in {"failed", "skipped"}), None)
+            step = self.steps[index]
+            if broken is not None and (len(ended) == len(before) or not self.order.may_relax(index)):
+                why = f"line {broken.line} {broken.status if broken.status == 'failed' else 'was skipped'}"
+                self._end(index, StepResult(step.line, step.verb, "skipped", detail=why))
+            elif len(ended) == len(before) and len(self.threads) < (self.settings.jobs or _JOBS):
+                self.report.started(step)
+                if step.verb == "mount_drive":
+                    # google.colab's mount talks to the page, and works in the main thread only.
+                    self._end(index, self._timed(step, self.settings))
+                else:
+                    self.threads[index] = threading.Thread(
+                        target=self._work, args=(index,), name=f"line {step.line}", daemon=True
+                    )
+                    self.threads[index].start()
+
+    def _work(self, index: int) -> None:
+        cancellation.listen(self.stop, self._in_main_thread, self.connections)
+        try:
+            result = self._timed(self.steps[index], self.settings)
+        except cancellation.Stopped:
+            return
+        except BaseException as error:  # noqa: BLE001 - a mistake of ours must end the cell, not only this thread
+            self._tell(functools.partial(_raise, error))
+            return
+        self._tell(lambda: self._end(index, result))
+
+    def _tell(self, call: Callable[[], None]) -> None:
+        self.events.put(call)
+
+    def _in_main_thread(self, call: Callable[[], Any]) -> Any:
+        """Have the main thread do something, and wait for what comes of it."""
+        answer: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
+
+        def run() -> None:
+            try:
+                answer.put((call(), None))
+            except Exception as error:  # noqa: BLE001 - it is raised in the thread that asked
+                answer.put((None, error))
+
+        self._tell(run)
+        while True:
+            cancellation.check()
+            try:
+                value, error = answer.get(timeout=_TICK)
+            except queue.Empty:
+                continue
+            if error is not None:
+                raise error
+            return value
+
+    def _timed(self, step: Step, settings: Settings) -> StepResult:
+        began = time.monotonic()
+        try:
+            result = self._do(step, settings, _Stoppable(self.report.progress(step)))
+        except ColabMagicsError as error:
+            result = StepResult(step.line, step.verb, "failed", detail=str(error))
+        result.seconds = time.monotonic() - began
+        return result
+
+    def _do(self, step: Step, settings: Settings, progress: Progress) -> StepResult:
+        if step.verb == "run":
+            return _run(step, settings, progress)
+        if step.verb == "pip":
+            return self._pip(step, settings, progress)
+        with contextlib.ExitStack() as stack:
+            approve = None
+            if self.frozen and step.verb == "private_pip":
+                step = stack.enter_context(self.frozen.held(step))
+            if self.frozen and step.verb == "dropbox_sync":
+                approve = self.frozen.approval(step)
+            result = perform(step.verb, step.args, settings, progress, approve=approve)
+        if self.used:
+            self.used.note(step, result, settings)
+        if self.frozen:
+            self.frozen.check(step, result, settings)
+        status = "up-to-date" if getattr(result, "status", "") == "up-to-date" else "done"
+        return StepResult(
+            step.line, step.verb, status, detail=str(result) if isinstance(result, Path) else repr(result)
+        )
+
+    def _pip(self, step: Step, settings: Settings, progress: Progress) -> StepResult:
+        from colab_magics.core.packages import (
+            install,
+            satisfied,  # here: loaded by `preload`, when a step needs them
+        )
+
+        with self.frozen.held(step) if self.frozen else contextlib.nullcontext(step) as held:
+            if satisfied.arguments_hold(held.command):
+                return StepResult(step.line, step.verb, "up-to-date", detail="everything it asks for is installed")
+            install.pip_install(held.command, settings=settings, progress=progress)
+        return StepResult(step.line, step.verb, "done", detail=step.text.partition("pip ")[2])
+
+    def _end(self, index: int, result: StepResult) -> None:
+        self.results[index] = result
+        self.threads.pop(index, None)
+        self.report.ended(self.steps[index], result)
+        done = [other for other, ended in self.results.items() if ended.status in {"done", "up-to-date"}]
+        self.order.look_again([*self.results, *self.threads], done)
+
+    def _halt(self) -> None:
+        """Stop what runs: commands are killed with their families, connections are closed."""
+        self.stop.set()
+        cancellation.close(self.connections)
+        deadline = time.monotonic() + _PATIENCE
+        for thread in list(self.threads.values()):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+class _Stoppable:
+    """Passes progress on, and ends the work when the run was interrupted."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+
+    def begin(self, label: str, total: int | None = None) -> None:
+        cancellation.check()
+        self._inner.begin(label, total)
+
+    def advance(self, amount: int) -> None:
+        cancellation.check()
+        self._inner.advance(amount)
+
+    def end(self) -> None:
+        self._inner.end()
+
+    def say(self, text: str) -> None:
+        cancellation.check()
+        self._inner.say(text)
+
+    def output(self, text: str) -> None:
+        self._inner.output(text)
+
+
+def _run(step: Step, settings: Settings, progress: Progress) -> StepResult:
+    folder = layout.expand(step.args.folder, settings) if step.args.folder else None
+    command = step.command if isinstance(step.command, str) else list(step.command)
+    env = {**os.environ, "PATH": environment.child_path(), "PYTHONUNBUFFERED": "1"}
+    done = process.run(command, cwd=folder, env=env, on_output=progress.output)
+    if done.status:
+        how = f"was ended by signal {-done.status}" if done.status < 0 else f"failed with status {done.status}"
+        raise StepError(f"{process.describe(command)} {how}; its last lines:\n{done.tail()}")
+    return StepResult(step.line, step.verb, "done", detail=process.describe(command))
+
+
+def _raise(error: BaseException) -> None:
+    raise error

@@ -1,0 +1,78 @@
+"""Which step of a running block may start, as far as is known by now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from colab_magics.core.blocks.effects import effects_of, longest_chain, paths_here, waits_of, waves_of
+from colab_magics.core.blocks.plan import Step
+from colab_magics.core.common.settings import Settings
+
+__all__ = ["Order"]
+
+
+class Order:
+    """What each step waits for.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        The block's.
+    mine : sequence of int
+        Which of them are for this environment, as indices; the others are waited for by nobody.
+    settings : Settings
+        The configuration.
+
+    Attributes
+    ----------
+    waits : dict of int to list of int
+        For each of `mine` the earlier ones that it waits for.
+    """
+
+    def __init__(self, steps: Sequence[Step], mine: Sequence[int], settings: Settings) -> None:
+        self._steps, self._mine, self._settings = [steps[index] for index in mine], list(mine), settings
+        self._effects = effects_of(self._steps, paths_here(settings), settings)
+        self.waits: dict[int, list[int]] = {}
+        self._decide(())
+
+    def look_again(self, started: Collection[int], done: Collection[int]) -> None:
+        """Read what could not be read before: a requirements file may be there now, and names less than its folder.
+
+        Parameters
+        ----------
+        started, done : collection of int
+            The steps that have begun, and those that have ended well, as indices.
+        """
+        guessed = [
+            place
+            for place, (index, effects) in enumerate(zip(self._mine, self._effects, strict=True))
+            if effects.guessed and index not in started
+        ]
+        if not guessed:
+            return
+        ended = {place for place, index in enumerate(self._mine) if index in done}
+        now = effects_of(self._steps, paths_here(self._settings), self._settings, ended)
+        for place in guessed:
+            self._effects[place] = now[place]
+        self._decide(started)
+
+    def may_relax(self, index: int) -> bool:
+        """Tell whether a step may turn out to wait for less."""
+        return self._effects[self._mine.index(index)].guessed
+
+    def waves(self) -> dict[int, int]:
+        """Return for each step the earliest round it could run in, from 1."""
+        return dict(zip(self._mine, waves_of(self._places()), strict=True))
+
+    def longest_chain(self, seconds: Mapping[int, float]) -> float:
+        """Return the time below which no number of jobs gets, given how long each step took."""
+        return longest_chain(self._places(), [seconds[index] for index in self._mine])
+
+    def _decide(self, started: Collection[int]) -> None:
+        for index, before in zip(self._mine, waits_of(self._effects), strict=True):
+            if index not in started:
+                self.waits[index] = [self._mine[other] for other in before]
+
+    def _places(self) -> list[list[int]]:
+        place = {index: number for number, index in enumerate(self._mine)}
+        return [[place[other] for other in self.waits[index]] for index in self._mine]

@@ -1,0 +1,223 @@
+"""What the core's calls return: plain attributes, and a repr of one line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from colab_magics.core.common.disk import size_text
+
+__all__ = ["BootstrapResult", "InstallResult", "Package", "StepResult", "SyncResult"]
+
+
+@dataclass(repr=False)
+class SyncResult:
+    """What a sync did, or would do.
+
+    Attributes
+    ----------
+    path : Path
+        DEST, as it was given; the result itself can be used as a path too.
+    added, updated, unchanged, removed, backed_up : list of str
+        Members by what happened to them, as POSIX paths below DEST. What is named in `backed_up` lies in
+        ``DEST/.colab_magics/backup/``.
+    bytes_received : int
+        Bytes that came over the network.
+    seconds : float
+        How long it took.
+    status : {'synced', 'up-to-date', 'planned'}
+        Whether something was written, nothing had to be, or nothing was because of a dry run.
+    """
+
+    path: Path
+    added: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    backed_up: list[str] = field(default_factory=list)
+    bytes_received: int = 0
+    seconds: float = 0.0
+    status: str = "synced"
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def __repr__(self) -> str:
+        counts = {
+            "added": self.added,
+            "updated": self.updated,
+            "removed": self.removed,
+            "unchanged": self.unchanged,
+            "backed up": self.backed_up,
+        }
+        parts = [f"{len(names)} {what}" for what, names in counts.items() if names] or ["nothing in it"]
+        if self.status == "up-to-date":
+            parts.insert(0, "up to date")
+        if self.status == "planned":
+            parts.insert(0, "planned, nothing changed yet")
+        cost = f"{size_text(self.bytes_received)} in " if self.bytes_received else ""
+        return f"{self.path}: {', '.join(parts)} ({cost}{seconds_text(self.seconds)})"
+
+    def changes(self) -> list[str]:
+        """List what changed or would change, a line a member: ``+`` added, ``~`` updated, ``-`` removed."""
+        signs = (("+", self.added), ("~", self.updated), ("-", self.removed))
+        return [f"{sign} {name}" for sign, names in signs for name in names]
+
+    def kept(self) -> list[str]:
+        """List what of the user's own was moved, or would be, and where to."""
+        place = self.path / ".colab_magics" / "backup"
+        return [f"  your own version of {name} is kept in {place}" for name in self.backed_up]
+
+
+@dataclass(repr=False)
+class Package:
+    """An installed package.
+
+    Attributes
+    ----------
+    name, version : str
+        As its metadata says; the version is empty where a dry run cannot know it.
+    url : str
+        Where it came from, without credentials.
+    ref : str or None
+        The branch, tag or commit that was asked for.
+    commit : str or None
+        The full commit that is installed; None for a folder that is under no version control.
+    changed : bool
+        Whether this call installed it.
+    """
+
+    name: str
+    version: str
+    url: str
+    ref: str | None
+    commit: str | None
+    changed: bool
+
+    def __repr__(self) -> str:
+        commit = f" ({self.commit[:7]})" if self.commit else ""
+        if not self.changed:
+            return f"{self.name} {self.version}{commit}: up to date"
+        ref = f"@{self.ref}" if self.ref else ""
+        source = f" from {short_url(self.url)}{ref}" if self.url else ""
+        return f"{' '.join(filter(None, (self.name, self.version)))}{source}{commit}"
+
+
+@dataclass(repr=False)
+class InstallResult:
+    """What an installation did.
+
+    Attributes
+    ----------
+    packages : list of Package
+        One for each thing that was asked for.
+    restart_needed : bool
+        Whether a module that is already imported was changed.
+    seconds : float
+        How long it took.
+    stale : list of str
+        The imported modules that are older than what is installed now.
+    status : {'installed', 'up-to-date', 'planned'}
+        Whether something was installed, nothing had to be, or nothing was because of a dry run.
+    also : list of str
+        What was installed or changed beside the packages that were asked for, because they demand it.
+    """
+
+    packages: list[Package] = field(default_factory=list)
+    restart_needed: bool = False
+    seconds: float = 0.0
+    stale: list[str] = field(default_factory=list)
+    status: str = "installed"
+    also: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        planned = "would install " if self.status == "planned" else ""
+        lines = [f"{planned if package.changed else ''}{package!r}" for package in self.packages]
+        nameless = {"planned": "would install the requirements", "up-to-date": "requirements: up to date"}
+        text = "\n".join(lines) or nameless.get(self.status, "requirements installed")
+        also = f"\nwith it came: {', '.join(self.also)}" if self.also else ""
+        return f"{text}, {seconds_text(self.seconds)}{also}{self.warning}"
+
+    @property
+    def warning(self) -> str:
+        """The sentence that says what to restart, or nothing."""
+        if not self.restart_needed:
+            return ""
+        names = ", ".join(self.stale)
+        return (
+            f"\n{names} was imported before and is now older than what is installed: restart the kernel to use the "
+            "new one"
+        )
+
+
+@dataclass(repr=False)
+class StepResult:
+    """What a step of a bootstrap block came to.
+
+    Attributes
+    ----------
+    line : int
+        The line of the block that it stands on, from 1.
+    verb : str
+        What it is.
+    status : {'done', 'up-to-date', 'failed', 'skipped', 'planned'}
+        How it ended.
+    seconds : float
+        How long it took.
+    detail : str
+        One line about it.
+    """
+
+    line: int
+    verb: str
+    status: str
+    seconds: float = 0.0
+    detail: str = ""
+
+    def __repr__(self) -> str:
+        words = self.status.replace("-", " ")
+        detail = f"  {self.detail}" if self.detail else ""
+        return f"line {self.line:>2}  {self.verb:<12} {words:<10} {seconds_text(self.seconds):>7}{detail}"
+
+
+@dataclass(repr=False)
+class BootstrapResult:
+    """What a bootstrap block came to.
+
+    Attributes
+    ----------
+    steps : list of StepResult
+        One a step, in the block's order.
+    seconds : float
+        How long all of it took.
+    longest_chain : float
+        Seconds of the longest chain of steps that wait for each other: no number of jobs gets below it.
+    """
+
+    steps: list[StepResult] = field(default_factory=list)
+    seconds: float = 0.0
+    longest_chain: float = 0.0
+
+    def __repr__(self) -> str:
+        ended = [step.status for step in self.steps]
+        order = ("done", "up-to-date", "planned", "failed", "skipped")
+        counts = [f"{ended.count(status)} {status.replace('-', ' ')}" for status in order if status in ended]
+        parts = ", ".join(counts) or "nothing to do"
+        saved = sum(step.seconds for step in self.steps) - self.seconds
+        side = ""
+        if saved > 0.1:
+            side = f"; longest chain {seconds_text(self.longest_chain)}, {seconds_text(saved)} saved side by side"
+        return f"bootstrap: {parts} ({seconds_text(self.seconds)}{side})"
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a duration as a person reads it."""
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {seconds % 60:.0f} s"
+
+
+def short_url(url: str) -> str:
+    """Return a repository's address as a person says it: ``acme/secretlib``, with its host unless that is GitHub."""
+    return url.partition("://")[2].removeprefix("github.com/").removesuffix(".git") if "://" in url else url

@@ -1,0 +1,1 @@
+"""Git repositories: specs, refs, clones, and the broker that git asks for a token."""

@@ -1,0 +1,110 @@
+"""Whether a token will expire soon: GitHub says so with every answer of its API to a personal access token.
+
+"Expiration options for personal access tokens", GitHub's changelog of 2021-07-26, names the header. It is asked for
+while git works, at most once for a token in one process, and nobody waits for the answer; there may be none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import http.client
+import threading
+from collections.abc import Callable, Mapping
+
+from colab_magics.core.secrets.hosts import api_of
+from colab_magics.core.secrets.secrets import Credential
+
+__all__ = ["ask", "note", "notes"]
+
+_HEADER = "GitHub-Authentication-Token-Expiration"
+#: The only tokens that have a date of their own.
+_PERSONAL = ("ghp_", "github_pat_")
+_SOON = dt.timedelta(days=7)
+_TIMEOUT = 10.0  # seconds
+
+_lock = threading.Lock()
+_asked: set[bytes] = set()
+_notes: list[str] = []
+
+
+def ask(credentials: Mapping[str, Credential | None]) -> None:
+    """Ask the hosts, in the background, when what they are shown expires.
+
+    Parameters
+    ----------
+    credentials : mapping of str to Credential or None
+        For each host what it is shown.
+    """
+    for host, credential in credentials.items():
+        if credential is None or not credential.token.reveal().startswith(_PERSONAL):
+            continue
+        api = api_of(host)
+        key = hashlib.sha256(f"{host} {credential.token.reveal()}".encode()).digest()
+        with _lock:
+            if api is None or key in _asked:
+                continue
+            _asked.add(key)
+        _in_background(target=_ask, args=(api, host, credential))
+
+
+def notes() -> list[str]:
+    """Return what is to be told, each once; what is not known yet comes with a later call."""
+    with _lock:
+        found = list(_notes)
+        _notes.clear()
+    return found
+
+
+def note(header: str | None, host: str, source: str, now: dt.datetime) -> str | None:
+    """Say that a token expires soon.
+
+    Parameters
+    ----------
+    header : str or None
+        The date as the host writes it: ``2026-11-25 09:00:00 UTC``, or with an offset such as ``+0200``.
+    host, source : str
+        Whose token it is, and where it was found.
+    now : datetime
+        With its time zone.
+
+    Returns
+    -------
+    str or None
+        None when it does not expire within a week, or the host does not say.
+    """
+    try:
+        text = (header or "").strip().replace(" UTC", " +0000")
+        ends = dt.datetime.strptime(text, "%Y-%m-%d %H:%M:%S %z")
+    except ValueError:
+        return None
+    if ends - now > _SOON:
+        return None
+    days = (ends - now).days
+    when = "is about to expire" if days < 1 else f"expires in {days} day{'s' * (days > 1)}"
+    return f"the token from {source} for {host} {when} ({ends:%Y-%m-%d %H:%M %Z}); make a new one in time"
+
+
+def _ask(api: tuple[str, str], host: str, credential: Credential) -> None:
+    # A redirect is an answer like any other: it is not followed, so no other host sees the token.
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        connection = _connect(api[0])
+        try:
+            headers = {"Authorization": f"Bearer {credential.token.reveal()}", "User-Agent": "colab_magics"}
+            connection.request("HEAD", api[1], headers=headers)
+            header = connection.getresponse().getheader(_HEADER)
+        finally:
+            connection.close()
+        if text := note(header, host, credential.token.source, dt.datetime.now(dt.timezone.utc)):
+            with _lock:
+                _notes.append(text)
+
+
+def _in_background(*, target: Callable[..., None], args: tuple[object, ...]) -> None:
+    # A daemon: nobody waits for it, not even at the end.
+    threading.Thread(target=target, args=args, daemon=True).start()
+
+
+def _connect(host: str) -> http.client.HTTPConnection:
+    return http.client.HTTPSConnection(host, timeout=_TIMEOUT)

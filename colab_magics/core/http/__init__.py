@@ -1,0 +1,1 @@
+"""Links, requests and responses. It knows nothing of archives."""

@@ -1,0 +1,131 @@
+"""A content that arrives in one try or in several: what is there already, and whether more of it fits on.
+
+Where the server says which content it is, a part of it is of use to the next run too; a note beside it says what
+it belongs to. Range, ETag and ``If-Range`` follow RFC 9110 (sections 13 and 14).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from colab_magics.core.http.responses import Answer, Headers, RetryError
+
+__all__ = ["PART", "Part", "clear_but_part"]
+
+#: What the file of a part is called, in the folder of a run.
+PART = "download"
+
+_PARTIAL = 206
+_WORTH = 1 << 20  # bytes below which a part is not kept for the next run
+_PIECE = 1 << 20
+
+
+class Part:
+    """The beginning of a content, on disk.
+
+    Parameters
+    ----------
+    path : Path
+        The file that it is written to. What an earlier run has left of the same content is taken up.
+    identity : str
+        Whose content it is.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self.path, self._note = path, path.with_suffix(".json")
+        self._of = hashlib.sha256(identity.encode()).hexdigest()
+        self.total: int | None = None
+        self.transferred = 0
+        self._answer: Answer | None = None
+        self._restart()
+        try:
+            self._take_up(json.loads(self._note.read_text("utf-8")))
+        except (OSError, ValueError, KeyError, TypeError):
+            self._answer = None
+            self._restart()
+
+    def _take_up(self, note: dict[str, Any]) -> None:
+        if note["of"] != self._of:
+            return
+        size, self.total = self.path.stat().st_size, note["total"]
+        if size == self.total:
+            size -= 1  # no server sends a rest of nothing
+            os.truncate(self.path, size)
+        with self.path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                self._count(piece)
+        self._answer = Answer(None, False, self.total, note["etag"], note["mtime"])
+
+    def _restart(self) -> None:
+        self.size, self.crc, self.sha256 = 0, 0, hashlib.sha256()
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that ask for the rest, when something says what the beginning belongs to."""
+        if not self.size or self._answer is None:
+            return {}
+        if self._answer.etag:
+            return {"Range": f"bytes={self.size}-", "If-Range": self._answer.etag}
+        return {"Range": f"bytes={self.size}-"} if self.total and self._answer.mtime is not None else {}
+
+    @contextmanager
+    def continued(self, status: int, headers: Headers, answer: Answer) -> Iterator[BinaryIO]:
+        """Open the file at the place where a response goes on: the end of what is there, or the start."""
+        match = re.match(r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", ""))
+        if status == _PARTIAL and not (match and self._fits(int(match[1]), int(match[2]), answer)):
+            self._answer = None  # the next try starts over
+            raise RetryError("the content changed between two tries")
+        if status == _PARTIAL and match:
+            self.total = int(match[2])
+        else:
+            self._restart()
+            self.total, self._answer = answer.size, answer
+            self._write_note()
+        with self.path.open("ab" if self.size else "wb") as file:
+            yield file
+
+    def _write_note(self) -> None:
+        self._note.unlink(missing_ok=True)  # first: it must not speak of another content
+        self.path.unlink(missing_ok=True)
+        if self._answer is not None and (self._answer.etag or (self.total and self._answer.mtime is not None)):
+            note = {"of": self._of, "etag": self._answer.etag, "mtime": self._answer.mtime, "total": self.total}
+            self._note.write_text(json.dumps(note), "utf-8")
+
+    def _fits(self, start: int, total: int, answer: Answer) -> bool:
+        known = self._answer
+        if known is None or start != self.size or self.total not in {None, total}:
+            return False
+        return (answer.etag, answer.mtime) == (known.etag, known.mtime)
+
+    def take(self, file: BinaryIO, piece: bytes) -> None:
+        """Write the next piece."""
+        file.write(piece)
+        self.transferred += len(piece)
+        self._count(piece)
+
+    def _count(self, piece: bytes) -> None:
+        self.size += len(piece)
+        self.crc = zlib.crc32(piece, self.crc)
+        self.sha256.update(piece)
+
+
+def clear_but_part(work: Path) -> None:
+    """Clear the folder of a run that was cut short, but for a part that the next one can go on with."""
+    part = work / PART
+    note = part.with_suffix(".json")
+    if not (note.is_file() and part.is_file() and part.stat().st_size >= _WORTH):
+        shutil.rmtree(work, ignore_errors=True)
+        return
+    for path in work.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path not in {part, note}:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Install packages from private repositories and indexes."""

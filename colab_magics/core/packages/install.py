@@ -1,0 +1,160 @@
+"""Install packages from private git repositories: the calls that the faces make."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from colab_magics.core.common import layout
+from colab_magics.core.common.progress import SILENT, Progress
+from colab_magics.core.common.results import InstallResult
+from colab_magics.core.common.settings import Settings
+from colab_magics.core.git import expiry, lfs
+from colab_magics.core.git.broker import Broker
+from colab_magics.core.git.specs import is_bare, parse_spec
+from colab_magics.core.packages import installed, installers, stale_modules
+from colab_magics.core.packages.auth_retry import Errand, Item, Options
+from colab_magics.core.packages.indexes import Indexes
+from colab_magics.core.packages.installation import Installation
+from colab_magics.core.secrets import secrets
+from colab_magics.errors import InstallError
+
+__all__ = ["install", "pip_install"]
+
+
+def install(
+    specs: Sequence[str],
+    *,
+    requirements: Sequence[str | os.PathLike[str]] = (),
+    editable: bool = False,
+    src: str | os.PathLike[str] | None = None,
+    upgrade: bool = False,
+    force: bool = False,
+    no_deps: bool = False,
+    token: str | None = None,
+    constraints: Sequence[str | os.PathLike[str]] = (),
+    index_url: str | None = None,
+    extra_index_urls: Sequence[str] = (),
+    dry_run: bool = False,
+    settings: Settings | None = None,
+    progress: Progress = SILENT,
+) -> InstallResult:
+    """Install packages from private git repositories into this interpreter's environment.
+
+    Parameters
+    ----------
+    specs : sequence of str
+        As `colab_magics.core.git.specs.parse_spec` takes them; several are one installation.
+    requirements : sequence of path-like, optional
+        Requirements files that are installed together with them.
+    editable : bool, optional
+        Clone beside the notebook and install in place; a folder is installed where it lies.
+    src : path-like, optional
+        The folder that clones go into, by default the working folder.
+    upgrade, force, no_deps : bool, optional
+        As pip's ``--upgrade``, ``--force-reinstall`` and ``--no-deps``.
+    token : str, optional
+        ``secret:NAME`` of the token for the hosts that the specs name.
+    constraints : sequence of path-like, optional
+        Constraints files, as pip's ``--constraint``.
+    index_url : str, optional
+        The index in place of PyPI; the password for its host is looked up as a git host's token is.
+    extra_index_urls : sequence of str, optional
+        Indexes beside it.
+    dry_run : bool, optional
+        Ask what the refs are, install nothing.
+    settings : Settings, optional
+        By default read from the environment.
+    progress : Progress, optional
+        Hears what is going on.
+
+    Returns
+    -------
+    InstallResult
+
+    Raises
+    ------
+    TokenError
+        When a token is missing, refused, or was typed itself.
+    InstallError
+        When there is no such repository or ref, no access, no network, or a build failed.
+    """
+    settings = settings or Settings.load()
+    began = time.monotonic()
+    secrets.refuse_literal(
+        [
+            *specs,
+            index_url or "",
+            *extra_index_urls,
+            *(os.fspath(path) for path in requirements),
+            token or "",
+            os.fspath(src or ""),
+        ]
+    )
+    if token is not None and not token.startswith("secret:"):
+        secrets.refuse_token_argument(token)
+    indexes = Indexes(settings)
+    options = Options(
+        constraints=tuple(path.absolute() for path in _files(constraints, "constraints", settings)),
+        indexes=indexes.options(index_url, extra_index_urls),
+        token=token,
+        src=Path(layout.expand(src or ".", settings)),
+        upgrade=upgrade,
+        force=force,
+        no_deps=no_deps,
+        dry_run=dry_run,
+    )
+    files = _files(requirements, "requirements", settings)
+    items = _items(specs, settings, editable=editable)
+    if not items and not files:
+        raise InstallError("nothing to install; give org/repo, or -r FILE")
+    result = Installation(items, files, options, indexes, settings, progress).run()
+    for note in expiry.notes():
+        progress.say(note)
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def pip_install(arguments: Sequence[str], *, settings: Settings | None = None, progress: Progress = SILENT) -> None:
+    """Run ``pip install`` with the given arguments; private repositories in them install with the token too.
+
+    Raises
+    ------
+    InstallError, TokenError
+        When it failed; has the last lines of what it said.
+    """
+    settings = settings or Settings.load()
+    secrets.refuse_literal(arguments)
+    errand = Errand(Options(), settings, progress)
+    pip, indexes = installers.choose(settings.installer), Indexes(settings)
+    before = installed.snapshot()
+    with Broker(errand.credentials([])) as broker, tempfile.TemporaryDirectory(prefix="colab_magics-") as scratch:
+
+        def run() -> None:
+            env = {**indexes.environment(broker), "TMPDIR": scratch}
+            errand.check(pip.pip(arguments, env), "pip install", None, broker)
+
+        errand.persist(broker, run)
+    news = [dist for key, dist in installed.snapshot().items() if before.get(key) != dist]
+    stale_modules.activate(dist.key for dist in news if dist.editable)
+    for dist in news:
+        if dist.commit and (files := lfs.pointers(dist.place)):
+            progress.say(lfs.warning(dist.name, files))
+
+
+def _files(paths: Sequence[str | os.PathLike[str]], kind: str, settings: Settings) -> list[Path]:
+    found = [layout.expand(path, settings) for path in paths]
+    for typed, path in zip(paths, found, strict=True):
+        if not path.is_file():
+            raise InstallError(f"the {kind} file {os.fspath(typed)!r} does not exist; correct it, or sync it first")
+    return found
+
+
+def _items(specs: Sequence[str], settings: Settings, *, editable: bool) -> list[Item]:
+    owner = secrets.default_owner(settings) if any(map(is_bare, specs)) else None
+    host, name = owner or ("github.com", None)
+    found = [Item(parse_spec(spec, owner=name, owner_host=host), editable=editable) for spec in specs]
+    return [item for number, item in enumerate(found) if not any(item.is_same(other) for other in found[:number])]

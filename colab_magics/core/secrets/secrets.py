@@ -1,0 +1,289 @@
+"""Where a secret is found, in which order, and the type that never prints itself.
+
+Whatever is read here is masked from that moment on, in everything that passes `colab_magics.masking`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from colab_magics import masking
+from colab_magics.core.common.settings import Settings
+from colab_magics.core.http.links import is_loopback
+from colab_magics.core.secrets import sources, tokenfile
+from colab_magics.core.secrets.hosts import VARIABLES
+from colab_magics.errors import TokenError
+
+__all__ = [
+    "NAMED_VARIABLE",
+    "Credential",
+    "Secret",
+    "default_owner",
+    "host_token",
+    "missing_token",
+    "named",
+    "refuse_literal",
+    "refuse_token_argument",
+    "token_files",
+    "token_hosts",
+]
+
+#: What the environment variable of a named secret begins with.
+NAMED_VARIABLE = "COLAB_MAGICS_SECRET_"
+_SHORTEST = 8
+_NAME = re.compile(r"[A-Za-z_][\w.-]*")
+
+
+class Secret:
+    """A value that shows itself as ``***`` wherever it is printed, formatted or logged.
+
+    Parameters
+    ----------
+    value : str
+        The value; masked from now on.
+    source : str
+        Where it was read, for messages.
+
+    Raises
+    ------
+    TokenError
+        When it is too short to be masked.
+    """
+
+    __slots__ = ("_value", "source")
+
+    def __init__(self, value: str, source: str) -> None:
+        if len("".join(value.split())) < _SHORTEST:
+            raise TokenError(
+                f"the secret from {source} has fewer than {_SHORTEST} characters, too few to mask it safely; "
+                "use a longer one"
+            )
+        masking.register(value)
+        self._value = value
+        self.source = source
+
+    def reveal(self) -> str:
+        """Return the value itself, for the one call that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({masking.MASK}, from {self.source})"
+
+    def __str__(self) -> str:
+        return masking.MASK
+
+    def __format__(self, spec: str) -> str:
+        return format(masking.MASK, spec)
+
+    def __reduce__(self) -> NoReturn:
+        raise TokenError("a secret is not pickled: read it again where it is needed")
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What a git host is shown: a token, and the user name that goes with it where the user gave one."""
+
+    token: Secret
+    username: str | None = None
+
+
+def named(name: str, settings: Settings, *, prompt: bool = True) -> Secret:
+    """Find the secret called `name`.
+
+    Looked for, in this order: the token file's ``"secrets"``; the environment variable
+    ``COLAB_MAGICS_SECRET_<NAME>`` (then one called exactly `name`); Colab's or Kaggle's secrets; a hidden
+    prompt, when somebody is there to answer.
+
+    Parameters
+    ----------
+    name : str
+        The name, with or without a leading ``secret:``.
+    settings : Settings
+        Says where the token file is and who can be asked.
+    prompt : bool, optional
+        Whether a person may be asked.
+
+    Returns
+    -------
+    Secret
+
+    Raises
+    ------
+    TokenError
+        When it is nowhere; lists the places that were looked at.
+    """
+    name = name.removeprefix("secret:")
+    if not _NAME.fullmatch(name):
+        refuse_token_argument(name)
+    file = tokenfile.read(settings)
+    if file and name in file.secrets:
+        return Secret(file.secrets[name], tokenfile.brief(file.path))
+    variable = NAMED_VARIABLE + re.sub(r"\W", "_", name).upper()
+    hints: list[str] = []
+    found = sources.from_environment([variable, name]) or sources.from_notebook([name], settings, hints)
+    if found is None and prompt:
+        found = sources.from_person(f"{name}: ", settings)
+    if found is None:
+        raise TokenError(
+            hints[0]
+            if hints
+            else f"the secret {name} was not found; put it into {tokenfile.brief(token_files(settings)[0])} as "
+            f'{{"secrets": {{"{name}": "..."}}}}, into the environment as {variable}, or into this notebook '
+            "service's secrets with access switched on"
+        )
+    return Secret(*found)
+
+
+def host_token(
+    host: str,
+    settings: Settings,
+    *,
+    token: str | None = None,
+    last: bool = False,
+    hints: list[str] | None = None,
+) -> Credential | None:
+    """Find the token for a git host.
+
+    Looked for, in this order: the name that the call gives; the token file; the host's environment variables;
+    Colab's or Kaggle's secrets of those names. With `last` also: GitHub's command line, the keyring, git's own
+    stored credentials, a hidden prompt.
+
+    Parameters
+    ----------
+    host : str
+        The host, with its port where it has one. A token is only ever returned for the host it is for.
+    settings : Settings
+        Says where the token file is and who can be asked.
+    token : str, optional
+        ``secret:NAME``, as the call names it.
+    last : bool, optional
+        Whether the slow places and a person are asked too: the host has said that it wants a token.
+    hints : list of str, optional
+        Takes what a person should know when nothing is found.
+
+    Returns
+    -------
+    Credential or None
+        None when there is none to be found.
+
+    Raises
+    ------
+    TokenError
+        When the named secret is nowhere, or a token file cannot be read.
+    """
+    host, hints = host.lower(), [] if hints is None else hints
+    file = tokenfile.read(settings)
+    username = file.usernames.get(host) if file else None
+    if token is not None:
+        return Credential(_one_line(named(token, settings)), username)
+    if file and host in file.tokens:
+        return Credential(Secret(file.tokens[host], tokenfile.brief(file.path)), username)
+    names = VARIABLES.get(host, ())
+    for name in names:
+        if file and name in file.secrets:
+            return Credential(_one_line(Secret(file.secrets[name], tokenfile.brief(file.path))), username)
+    variables = [*names, *(NAMED_VARIABLE + name for name in names)]
+    found = sources.from_environment(variables) or sources.from_notebook(names, settings, hints)
+    if found:
+        return Credential(_one_line(Secret(*found)), username)
+    return _last(host, username, settings) if last else None
+
+
+def _last(host: str, username: str | None, settings: Settings) -> Credential | None:
+    if found := sources.from_gh(host):
+        return Credential(_one_line(Secret(*found)), username)
+    scheme = "http" if is_loopback(host.partition(":")[0]) else "https"
+    if stored := sources.from_keyring(host, username) or sources.from_git(host, scheme=scheme):
+        return Credential(_one_line(Secret(*stored[:2])), stored[2] or username)
+    if found := sources.from_person(f"access token for {host}: ", settings):
+        return Credential(_one_line(Secret(*found)), username)
+    return None
+
+
+def missing_token(host: str, settings: Settings, hints: Iterable[str] = ()) -> TokenError:
+    """Return the error for a host that wants a token when none was found; says where to put one."""
+    names = VARIABLES.get(host)
+    places_for_one = (
+        f"into the environment or this service's secrets as {' or '.join(names)}"
+        if names
+        else "or name a secret that holds it with --token secret:NAME"
+    )
+    return TokenError(
+        f"{host} wants a token (as it also does for a repository that is not there) and none was found; put one into "
+        f"{tokenfile.brief(token_files(settings)[0])} as "
+        f'{{"{host}": {{"access_token": "..."}}}}, {places_for_one}' + "".join(f". {hint}" for hint in hints)
+    )
+
+
+def default_owner(settings: Settings) -> tuple[str, str] | None:
+    """Return the host and the owner of a repository that is named alone: those of the token file's ``username``."""
+    file = tokenfile.read(settings)
+    return file.owner if file else None
+
+
+def token_hosts(settings: Settings) -> list[str]:
+    """List every host that the token file serves, and those whose environment variable is set."""
+    file = tokenfile.read(settings)
+    hosts = set(file.tokens) if file else set()
+    for host, names in VARIABLES.items():
+        variables = [*names, *(NAMED_VARIABLE + name for name in names)]
+        if sources.from_environment(variables) or (file and not file.secrets.keys().isdisjoint(names)):
+            hosts.add(host)
+    return sorted(hosts)
+
+
+def token_files(settings: Settings) -> list[Path]:
+    """List the places where a token file is looked for; the first that exists is the one."""
+    return tokenfile.places(settings)
+
+
+def refuse_literal(texts: Iterable[str]) -> None:
+    """Refuse an argument that holds a token itself.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        What was typed.
+
+    Raises
+    ------
+    TokenError
+        When one of them holds a token; it is masked from then on, and the message says to revoke it.
+    """
+    for text in texts:
+        literal = masking.looks_like_token(text)
+        if literal:
+            masking.register(literal)
+            raise TokenError(
+                "a token was typed here, so it is now in this notebook's file and history: revoke it, make a new "
+                "one, and put that into the token file, the environment or this service's secrets"
+            )
+
+
+def refuse_token_argument(text: str) -> NoReturn:
+    """Refuse what was given for a secret's name and is none: most likely the secret itself.
+
+    Raises
+    ------
+    TokenError
+        Always. What may be a secret is masked from then on and not quoted.
+    """
+    if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", text) and len(text) < 40:
+        raise TokenError(f"a token is given by its name, as secret:{text}; never itself")
+    if len("".join(text.split())) >= _SHORTEST:
+        masking.register(text)
+    raise TokenError(
+        "a secret is given by its name, as in secret:GITHUB_TOKEN, never itself. If what was typed is the secret, it "
+        "is now in this notebook's file and history: revoke it, and make a new one"
+    )
+
+
+def _one_line(secret: Secret) -> Secret:
+    # git's credential protocol is one value a line: a break inside would be read as a further answer.
+    if re.search(r"[\s\x00-\x1f\x7f]", secret.reveal()):
+        raise TokenError(f"the token from {secret.source} has a space or a line break inside; paste it again")
+    return secret

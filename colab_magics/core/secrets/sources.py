@@ -1,0 +1,150 @@
+"""The places outside the token file where a secret can be: the environment, notebook services, tools, a person.
+
+Each reader returns the value, or None when its place has none; none of them fails because of what is not there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+
+from colab_magics.core.common import cancellation, environment
+from colab_magics.core.common.settings import Settings
+from colab_magics.core.secrets.hosts import host_of
+
+__all__ = ["from_environment", "from_gh", "from_git", "from_keyring", "from_notebook", "from_person"]
+
+_TIMEOUT = 10.0  # seconds for a tool that holds tokens
+
+
+def from_environment(names: Iterable[str]) -> tuple[str, str] | None:
+    """Return the first environment variable that is set and not blank: its value, and its name for messages."""
+    for name in names:
+        if value := os.environ.get(name, "").strip():
+            return value, f"the environment variable {name}"
+    return None
+
+
+def from_notebook(names: Iterable[str], settings: Settings, hints: list[str]) -> tuple[str, str] | None:
+    """Return the first of Colab's or Kaggle's secrets that is there and not blank.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The secrets' names, in the order they are tried.
+    settings : Settings
+        May override where this is.
+    hints : list of str
+        Takes what a person should know when nothing is found anywhere: a secret that is there and not granted.
+    """
+    where = environment.detect(override=settings.env)
+    read = {"colab": _colab_secret, "kaggle": _kaggle_secret}.get(where)
+    for name in names if read else ():
+        value, hint, go_on = read(name) if read else (None, None, False)
+        if hint:
+            hints.append(hint)
+        if value and value.strip():
+            return value.strip(), f"{where.capitalize()}'s secret {name}"
+        if not go_on:
+            break
+    return None
+
+
+def _colab_secret(name: str) -> tuple[str | None, str | None, bool]:
+    # googlecolab/colabtools google/colab/userdata.py: each way of having none is an exception of its own, with
+    # no common base but Exception; an empty value stands for none too.
+    try:
+        userdata = importlib.import_module("google.colab.userdata")
+    except ImportError:
+        return None, None, False
+    try:
+        # It talks to the page over the kernel's own channel, which is the main thread's.
+        value = cancellation.in_main_thread(lambda: userdata.get(name))
+    except Exception as error:  # noqa: BLE001 - see above
+        kind = type(error).__name__
+        if kind == "NotebookAccessError":
+            hint = (
+                f"Colab's secret {name} is there, but this notebook may not read it: open the key symbol at the left "
+                "and switch on its notebook access"
+            )
+            return None, hint, True
+        if kind == "TimeoutException":
+            # 10 s have gone by because no Colab page is open to answer; the next name would cost as much.
+            return None, "Colab's secrets did not answer: they need this notebook open in a Colab page", False
+        return None, None, True
+    return (value if isinstance(value, str) else None), None, True
+
+
+def _kaggle_secret(name: str) -> tuple[str | None, str | None, bool]:
+    try:
+        client = importlib.import_module("kaggle_secrets").UserSecretsClient()
+    except ImportError:
+        return None, None, False
+    try:
+        value = client.get_secret(name)
+    except Exception:  # noqa: BLE001 - its errors (no such label, no connection) have no common base either
+        return None, None, True
+    return (value if isinstance(value, str) else None), None, True
+
+
+def from_gh(host: str) -> tuple[str, str] | None:
+    """Return the token that GitHub's own command line keeps for a host."""
+    kind = host_of(host)
+    gh = shutil.which("gh")
+    if not gh or (kind and kind.title != "GitHub"):
+        return None
+    found = _output([gh, "auth", "token", "--hostname", host])
+    return (found.strip(), "gh auth token") if found and found.strip() else None
+
+
+def from_keyring(host: str, username: str | None) -> tuple[str, str, str | None] | None:
+    """Return what this machine's keyring holds for a host: the token, where it was, and its user name."""
+    try:
+        keyring = importlib.import_module("keyring")
+        for service in (f"https://{host}", host):
+            if (found := keyring.get_credential(service, username)) and found.password:
+                return str(found.password), "the keyring", found.username
+    except Exception:  # noqa: BLE001 - it is not there, is locked, or its backend is broken: it has none
+        return None
+    return None
+
+
+def from_git(host: str, *, scheme: str = "https") -> tuple[str, str, str | None] | None:
+    """Return what git's own credential helpers hold for a host: the token, where it was, and its user name."""
+    question = f"protocol={scheme}\nhost={host}\n\n"
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "", "GCM_INTERACTIVE": "never"}
+    answer = _output(["git", "credential", "fill"], question, **quiet)
+    given = dict(line.partition("=")[::2] for line in (answer or "").splitlines())
+    if not given.get("password"):
+        return None
+    return given["password"], "git's stored credentials", given.get("username") or None
+
+
+def from_person(prompt: str, settings: Settings) -> tuple[str, str] | None:
+    """Ask whoever is there, hidden; None when nobody is, or nothing was typed."""
+    if settings.ask is None:
+        return None
+    ask = settings.ask
+    value = cancellation.in_main_thread(lambda: ask(prompt)).strip()
+    return (value, "the prompt") if value else None
+
+
+def _output(command: list[str], feed: str = "", **environ: str) -> str | None:
+    try:
+        done = subprocess.run(
+            command,
+            input=feed,
+            env={**os.environ, **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_TIMEOUT,
+            text=True,
+            check=False,
+            start_new_session=True,  # with no terminal, nothing can stop to ask
+        )
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return None
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,1 @@
+"""Make DEST hold what a link holds: decide, stage, prove, move in."""

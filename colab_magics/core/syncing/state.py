@@ -1,0 +1,270 @@
+"""What a sync leaves in DEST, and the lock that guards it.
+
+Everything lies in ``DEST/.colab_magics/``, but the lock: DEST may not exist yet, so locks lie in the user's
+cache folder under a digest of DEST's real path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from array import array
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+
+from colab_magics.core.common import cancellation
+from colab_magics.core.common.bulk import uncollected
+from colab_magics.core.common.progress import SILENT, Progress
+
+__all__ = [
+    "FOLDER",
+    "MANIFEST",
+    "UNFINISHED",
+    "Manifest",
+    "Record",
+    "dump_columns",
+    "join_names",
+    "locked",
+    "sibling_folder",
+    "work_folder",
+    "write_whole",
+]
+
+#: The folder inside DEST that holds what we keep.
+FOLDER = ".colab_magics"
+
+#: The manifest's name in it.
+MANIFEST = "manifest.json"
+#: What the name of a file ends with that is not all written; DEST's lock is held meanwhile, so there is one at most.
+UNFINISHED = ".new"
+
+_VERSION = 1
+_COLUMNS = {"sizes": "Q", "mtimes": "q", "crcs": "I"}  # numbers of 64 and 32 bits
+_ORIGINS = {"d": "folder", "f": "file", "u": "found"}
+_LETTERS = {origin: letter for letter, origin in _ORIGINS.items()}
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+_WORK = "work"
+_PATIENCE = 0.05  # seconds between two looks at a lock that another run holds
+
+
+class Record(NamedTuple):
+    """A file as a sync left it.
+
+    Attributes
+    ----------
+    size : int
+        Length in bytes.
+    mtime_ns : int
+        Its time stamp on this disk, in nanoseconds. With the size it says whether somebody changed the file.
+    crc : int
+        CRC-32 of the content.
+    origin : {'folder', 'file', 'found'}
+        Written by the sync of a folder or of a file link, or found there with the same content.
+    """
+
+    size: int
+    mtime_ns: int
+    crc: int
+    origin: str = "folder"
+
+    def fits(self, status: os.stat_result) -> bool:
+        """Tell whether the file on disk is still the one that was recorded."""
+        return status.st_size == self.size and status.st_mtime_ns == self.mtime_ns
+
+
+@dataclass
+class Manifest:
+    """What is known of a DEST.
+
+    Attributes
+    ----------
+    files : dict of str to Record
+        Each file that syncs wrote or found, by its POSIX path below DEST.
+    folders : list of str
+        Folders that syncs made.
+    links : dict of str to dict
+        For each link (by its identity) the members and folders that it held, and how they were asked for;
+        an entry exists only once a sync of that link was complete.
+    """
+
+    files: dict[str, Record] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
+    links: dict[str, dict[str, object]] = field(default_factory=dict)
+
+    @classmethod
+    @uncollected()
+    def load(cls, dest: Path) -> Manifest:
+        """Read DEST's manifest; a missing or unreadable one is an empty one, so the worst case is more work."""
+        try:
+            data = _read(dest)
+            origins = [_ORIGINS[letter] for letter in data["origins"]]
+            columns = [_unpacked(code, data[column]) for column, code in _COLUMNS.items()]
+            rows = map(Record._make, zip(*columns, origins, strict=True))
+            files = dict(zip(split_names(data["names"]), rows, strict=True))
+            return cls(files, list(data["folders"]), dict(data["links"]))
+        except _UNREADABLE:
+            return cls()
+
+    @classmethod
+    def load_links(cls, dest: Path) -> Manifest:
+        """Read what DEST's manifest says of links, and nothing of single files, which is quick."""
+        try:
+            return cls(links=dict(_read(dest)["links"]))
+        except _UNREADABLE:
+            return cls()
+
+    @uncollected()
+    def dump(self) -> bytes:
+        """Return the manifest as the bytes of its file."""
+        records = self.files.values()
+        numbers = (
+            array("Q", [record.size for record in records]),
+            array("q", [record.mtime_ns for record in records]),
+            array("I", [record.crc for record in records]),
+        )
+        origins = "".join([_LETTERS[record.origin] for record in records])
+        return dump_columns(self.links, self.folders, self.files, *numbers, origins)
+
+    def save(self, dest: Path) -> None:
+        """Write the manifest of DEST, whole or not at all; one that says the same already is not touched."""
+        path, data = dest / FOLDER / MANIFEST, self.dump()
+        try:
+            if path.read_bytes() == data:
+                return
+        except OSError:
+            pass
+        write_whole(path, data)
+
+    def members(self, identity: str, kind: str = "members") -> list[str]:
+        """Return the members (or, for the kind ``'folders'``, the folders) that a link's last complete sync left."""
+        names = self.links.get(identity, {}).get(kind)
+        return split_names(names) if isinstance(names, str) else []
+
+
+def dump_columns(
+    links: dict[str, dict[str, object]],
+    folders: list[str],
+    names: Iterable[str],
+    sizes: array[int],
+    mtimes: array[int],
+    crcs: array[int],
+    origins: str,
+) -> bytes:
+    """Return a manifest as the bytes of its file; of its files what stands in their `Record`, in columns."""
+    data = {
+        "version": _VERSION,
+        "links": links,
+        "folders": folders,
+        # Columns are read many times as fast as rows.
+        "names": join_names(names),
+        "sizes": _packed(sizes),
+        "mtimes": _packed(mtimes),
+        "crcs": _packed(crcs),
+        "origins": origins,
+    }
+    return json.dumps(data, separators=(",", ":")).encode()
+
+
+def _packed(column: array[int]) -> str:
+    """Return a column of numbers as text: little-endian, in base64, which is written and read at once."""
+    if sys.byteorder == "big":
+        column = column[:]
+        column.byteswap()
+    return b64encode(column).decode()
+
+
+def _unpacked(code: str, text: str) -> array[int]:
+    column = array(code, b64decode(text))
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Return POSIX paths as one text: two slashes stand in none of them."""
+    return "//".join(names)
+
+
+def split_names(text: str) -> list[str]:
+    """Return the paths that `join_names` joined."""
+    return text.split("//") if text else []
+
+
+def _read(dest: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((dest / FOLDER / MANIFEST).read_text("utf-8"))
+    if data["version"] != _VERSION:
+        raise ValueError("of another version")
+    return data
+
+
+def work_folder(dest: Path) -> Path:
+    """Return where a sync into an existing DEST downloads and stages: on the same file system."""
+    return dest / FOLDER / _WORK
+
+
+def sibling_folder(dest: Path) -> Path:
+    """Return where a sync into a new DEST downloads and stages: beside it, to become it in one rename."""
+    return dest.with_name(f".{dest.name}{FOLDER}")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or the next run, sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}{UNFINISHED}")
+    try:
+        with fresh.open("wb") as file:
+            file.write(data)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def locked(dest: Path, progress: Progress = SILENT, *, shown: str = "") -> Iterator[bool]:
+    """Hold DEST's lock; of two runs into one DEST the second waits.
+
+    The lock is the kernel's own (``flock``), so that of a process that died is free at once.
+
+    Yields
+    ------
+    bool
+        Whether another run was waited for.
+    """
+    digest = hashlib.sha256(os.path.realpath(dest).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    lock = FileLock(_lock_folder() / f"{digest}.lock", thread_local=False)
+    waited = False
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not waited:
+                progress.say(f"waiting for another sync into {shown or dest} to end")
+            waited = True
+            cancellation.sleep(_PATIENCE)
+    try:
+        yield waited
+    finally:
+        lock.release()
+
+
+def _lock_folder() -> Path:
+    mine = Path(tempfile.gettempdir()) / f"colab_magics-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    for folder in (user_cache_path("colab_magics") / "locks", mine):
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if os.access(folder, os.W_OK):
+                return folder
+        except OSError:
+            continue
+    return Path(tempfile.gettempdir())

@@ -1,0 +1,360 @@
+"""Make DEST hold what a share link holds.
+
+The decision (`colab_magics.core.syncing.decision`) says what happens to each member; the deed here downloads to a file
+beside DEST, proves the whole archive, and only then changes DEST: a new one appears in one rename, an existing
+one through a journal that a later run can complete.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+from colab_magics import masking
+from colab_magics.core.archives.members import Archive, looks_like_zip, open_archive
+from colab_magics.core.archives.stream.parts import UnstreamableError
+from colab_magics.core.archives.stream.streaming import Stream
+from colab_magics.core.archives.stream.table import Table
+from colab_magics.core.common import layout
+from colab_magics.core.common.disk import check_room, disk_errors
+from colab_magics.core.common.progress import SILENT, Progress
+from colab_magics.core.common.results import SyncResult
+from colab_magics.core.common.settings import Settings
+from colab_magics.core.http import links
+from colab_magics.core.http.client import Client, Received
+from colab_magics.core.http.links import Link
+from colab_magics.core.http.partial import PART
+from colab_magics.core.secrets import secrets
+from colab_magics.core.syncing import journal, state
+from colab_magics.core.syncing.decision import Decision, decide
+from colab_magics.core.syncing.destination import (
+    Dest,
+    Place,
+    becomes_file,
+    done_already,
+    done_before,
+    place_of,
+    validator,
+)
+from colab_magics.core.syncing.disktree import DiskTree
+from colab_magics.core.syncing.filter import Choice
+from colab_magics.core.syncing.options import Options, Selection
+from colab_magics.core.syncing.staging import OneFile, bring_all, bring_in, stage, work_folder
+from colab_magics.core.syncing.state import Manifest, Record
+from colab_magics.errors import ArchiveError, LayoutError, LinkError, TokenError
+
+__all__ = ["is_complete", "sync"]
+
+
+def sync(
+    link: str,
+    dest: Dest = None,
+    *,
+    once: bool = False,
+    mirror: bool = False,
+    force: bool = False,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    unpack: bool = False,
+    sha256: str | None = None,
+    password: str | None = None,
+    dry_run: bool = False,
+    approve: Callable[[Manifest, str], None] | None = None,
+    settings: Settings | None = None,
+    progress: Progress = SILENT,
+) -> SyncResult:
+    """Make `dest` hold what a share link holds.
+
+    Parameters
+    ----------
+    link : str
+        A Dropbox share link to a folder or a file, any other ``http(s)`` address, or ``secret:NAME``.
+    dest : str or path-like, optional
+        The folder, or for a link to one file the file (or an existing folder for it); by default the name that
+        the server gives, in the working folder.
+    once : bool, optional
+        Do nothing, without the network, once a sync of this link is complete and whole; replace no file.
+    mirror : bool, optional
+        Also remove what an earlier sync wrote and the link no longer holds.
+    force : bool, optional
+        Forget what is known and fetch again.
+    include, exclude : sequence of str, optional
+        Globs that choose members of a folder or an archive.
+    unpack : bool, optional
+        The link is an archive's: unpack it into `dest`.
+    sha256 : str, optional
+        The digest that a file link's content must have, in hexadecimal.
+    password : str, optional
+        ``secret:NAME`` of the link's password.
+    dry_run : bool, optional
+        Say what would happen and change nothing. A folder is fetched for that, and thrown away.
+    approve : callable, optional
+        Is shown what the manifest will say, with the link's identity in it, before `dest` changes; what it raises
+        leaves `dest` as it was.
+    settings : Settings, optional
+        By default read from the environment.
+    progress : Progress, optional
+        Hears what is going on.
+
+    Returns
+    -------
+    SyncResult
+
+    Raises
+    ------
+    LinkError, TransferError, ArchiveError, TokenError, LayoutError
+        As their names say; DEST is then as it was.
+    """
+    settings = settings or Settings.load()
+    began = time.monotonic()
+    if password is not None and not password.startswith("secret:"):
+        raise TokenError(
+            "a password is given as secret:NAME, never itself; change it, since it is now in this notebook"
+        )
+    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise ArchiveError(f"--sha256 takes 64 hexadecimal digits, not {sha256!r}")
+    understood = _understood(link, settings)
+    key = secrets.named(password, settings) if password else None
+    selection = Selection(tuple(include), tuple(exclude))
+    options = Options(selection, once, mirror, force, unpack, sha256 and sha256.lower(), dry_run)
+    client = Client(settings.dropbox_url, password=key, progress=progress)
+    result = _Run(understood, options, client, settings, progress, approve).into(dest)
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def is_complete(
+    link: str,
+    dest: Dest = None,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    unpack: bool = False,
+    sha256: str | None = None,
+    settings: Settings | None = None,
+) -> bool:
+    """Tell, without the network, whether ``sync(..., once=True)`` with these arguments would find nothing to do."""
+    settings = settings or Settings.load()
+    selection = Selection(tuple(include), tuple(exclude))
+    options = Options(selection, once=True, unpack=unpack, sha256=sha256 and sha256.lower())
+    return done_before(_understood(link, settings), dest, options, settings) is not None
+
+
+def _understood(link: str, settings: Settings) -> Link:
+    secrets.refuse_literal([link])
+    if link.startswith("secret:"):
+        link = secrets.named(link, settings).reveal()
+    understood = links.parse(link, dropbox_url=settings.dropbox_url)
+    for secret in understood.secrets:
+        masking.register(secret)
+    return understood
+
+
+class _OneFileError(Exception):
+    """A folder link led to one file of the shared folder."""
+
+
+class _Run:
+    """One call of `sync`."""
+
+    def __init__(
+        self,
+        link: Link,
+        options: Options,
+        client: Client,
+        settings: Settings,
+        progress: Progress,
+        approve: Callable[[Manifest, str], None] | None,
+    ) -> None:
+        self.typed, self.link, self.approve = link, link, approve
+        self.options, self.client, self.settings, self.progress = options, client, settings, progress
+
+    def into(self, dest: Dest) -> SyncResult:
+        if done := done_before(self.typed, dest, self.options, self.settings):
+            self._clear_beside(done)
+            return done
+        self.link = self.client.resolve(self.typed)
+        if self.link.note:
+            self.progress.say(self.link.note)
+        unpack, name, is_folder = self.options.unpack, self.link.name, False
+        one_file = becomes_file(self.link, name, dest, unpack=unpack)
+        if one_file is None or dest is None or (one_file and not name):
+            answer = self.client.ask(self.link)
+            name, is_folder = answer.name or name, answer.is_folder
+            one_file = not is_folder and becomes_file(self.link, name, dest, unpack=unpack) is not False
+            if self.link.kind == "folder" and not is_folder and not unpack:
+                one_file = True
+        try:
+            return self._locked(place_of(dest, name, self.settings, one_file=one_file, is_folder=is_folder))
+        except _OneFileError:
+            name = self.client.ask(self.link).name
+            return self._locked(place_of(dest, name, self.settings, one_file=True))
+
+    def _clear_beside(self, done: SyncResult) -> None:
+        """Clear what a run left that died just behind the rename which made DEST complete."""
+        beside = state.sibling_folder(Path(os.path.realpath(done.path)))
+        if not self.options.dry_run and beside.is_dir():
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def _locked(self, place: Place) -> SyncResult:
+        shown = str(place.shown)
+        with disk_errors(place.root, shown), state.locked(place.root, self.progress, shown=shown):
+            if place.root.exists() and not place.root.is_dir():
+                raise LayoutError(f"{shown!r} is a file; choose another place for the folder, or move it away")
+            if place.name is not None and (place.root / place.name).is_dir():
+                raise LayoutError(f"{shown!r} is a folder; choose another name for the file, or move it away")
+            if not self.options.dry_run:
+                journal.recover(place.root)
+            if done := done_already(self.typed, place, self.options):
+                return done
+            self._warn_of_drive(place)
+            with work_folder(place.root, dry_run=self.options.dry_run) as work:
+                if self.options.force:
+                    (work / PART).unlink(missing_ok=True)
+                return self._work(place, work)
+
+    def _work(self, place: Place, work: Path) -> SyncResult:
+        manifest = Manifest.load(place.root)
+        etag = validator(self.link, place, manifest, self.options)
+        if place.name is None and self.options.sha256 is None:
+            choice = Choice(place.root, manifest, self.options)
+            with closing(Stream(work / "tree", choice, f"what {self.link.shown} sent", self.progress)) as stream:
+                received = self.client.download(self.link, work / PART, etag=etag, stream=stream)
+                if received and stream.is_done:
+                    with suppress(UnstreamableError):
+                        all_new = choice.takes_all and not stream.skipped and self.approve is None
+                        if all_new and stream.table and stream.table.is_sound:
+                            return self._bring_all(place, work, stream, stream.table, received)
+                        return self._apply(place, work, manifest, stream, received)
+            if received and stream.is_done:
+                manifest = Manifest.load(place.root)
+                received = self.client.download(self.link, work / PART, etag=etag)
+            shutil.rmtree(work / "tree", ignore_errors=True)
+        else:
+            received = self.client.download(self.link, work / PART, etag=etag)
+        if received is None:
+            return self._still_there(place, manifest)
+        in_folder = self.link.kind == "folder" and not received.answer.is_folder
+        if in_folder and place.name is None and not self.options.unpack:
+            raise _OneFileError
+        self._check_digest(received)
+        if place.name is not None:
+            return self._apply(place, work, manifest, OneFile(place.name, work / PART, received), received)
+        if self.link.kind == "folder" and not self.options.unpack and not looks_like_zip(work / PART):
+            raise ArchiveError(
+                f"{self.link.shown} did not answer with a zip of its folder; open it in a browser and run it again"
+            )
+        with open_archive(work / PART, shown=f"what {self.link.shown} sent") as archive:
+            return self._apply(place, work, manifest, archive, received)
+
+    def _bring_all(self, place: Place, work: Path, stream: Stream, table: Table, received: Received) -> SyncResult:
+        """Do what `_apply` does where everything is new, a column at a time."""
+        size = sum(table.sizes)
+        check_room(place.root, size, str(place.shown), written=size)
+        entry = self._entry(place, table.names, table.folders, received)
+        bring_all(place.root, work, stream, table, {link.identity: entry for link in (self.typed, self.link)})
+        return SyncResult(place.shown, added=table.names, bytes_received=received.transferred)
+
+    def _apply(self, place: Place, work: Path, manifest: Manifest, archive: Archive, received: Received) -> SyncResult:
+        options = self.options
+        decision = decide(
+            archive.members,
+            DiskTree(place.root),
+            manifest,
+            selection=options.selection if place.name is None else None,
+            once=options.once,
+            mirror=options.mirror and place.name is None,
+            force=options.force,
+            settled=archive.settled if isinstance(archive, Stream) else frozenset(),
+        )
+        self._say_left(place, decision)
+        size = sum(member.size for member in decision.written)
+        there = size if isinstance(archive, Stream) and not options.dry_run else 0
+        check_room(place.root, size, str(place.shown), written=there)
+        records = stage(archive, decision, work, keep=not options.dry_run)
+        if not options.dry_run:
+            self._remember(place, manifest, decision, records, received)
+            if self.approve:
+                self.approve(manifest, self.typed.identity)
+            bring_in(place.root, str(place.shown), work, decision, manifest, whole=place.name is None)
+        return SyncResult(
+            place.shown,
+            added=[member.name for member in decision.added],
+            updated=[member.name for member in decision.updated],
+            unchanged=[member.name for member in decision.unchanged],
+            removed=list(dict.fromkeys([*decision.removed, *(name for name, _ in decision.removals)])),
+            backed_up=list(decision.backups),
+            bytes_received=received.transferred,
+            status="planned" if options.dry_run else "synced" if decision.changes else "up-to-date",
+        )
+
+    def _still_there(self, place: Place, manifest: Manifest) -> SyncResult:
+        """Return the result when the server says that its content is what DEST holds."""
+        if not self.options.dry_run:
+            manifest.links[self.typed.identity] = manifest.links[self.link.identity]
+            manifest.save(place.root)
+        status = "planned" if self.options.dry_run else "up-to-date"
+        return SyncResult(place.shown, unchanged=manifest.members(self.link.identity), status=status)
+
+    def _remember(
+        self, place: Place, manifest: Manifest, decision: Decision, records: dict[str, Record], received: Received
+    ) -> None:
+        """Bring the manifest to what will be true of DEST."""
+        manifest.files.update(decision.records)
+        manifest.files.update(records)
+        gone = {name for name, _ in decision.removals} | {*decision.backups}
+        for name in [name for name in manifest.files if gone and name not in records and _is_gone(name, gone)]:
+            manifest.files.pop(name)
+        names = [member.name for member in decision.written + decision.unchanged]
+        entry = self._entry(place, names, decision.folders + decision.standing, received)
+        manifest.links.update({link.identity: entry for link in (self.typed, self.link)})
+        manifest.folders = sorted({*manifest.folders, *decision.folders} - {*decision.drops})
+
+    def _entry(self, place: Place, names: list[str], folders: list[str], received: Received) -> dict[str, object]:
+        """Return what the manifest says of this sync."""
+        entry: dict[str, object] = {
+            **self.options.signature,
+            "name": place.name,
+            "members": state.join_names(sorted(names)),
+            "folders": state.join_names(sorted(folders)),
+        }
+        return {**entry, "etag": received.answer.etag} if received.answer.etag else entry
+
+    def _warn_of_drive(self, place: Place) -> None:
+        """Say when DEST is on a mounted Drive, where each file costs a second rather than a moment."""
+        drive = layout.find_drive(self.settings) if self.settings.drive_root is None else None
+        if drive is not None and place.name is None and place.root.is_relative_to(os.path.realpath(drive)):
+            self.progress.say(f"{place.shown} lies on Drive, which is slow for many small files: better a local folder")
+
+    def _say_left(self, place: Place, decision: Decision) -> None:
+        if decision.left:
+            names = ", ".join(decision.left[:3]) + (", ..." if len(decision.left) > 3 else "")
+            why = "since a symlink or a kept file stands there"
+            self.progress.say(f"{place.shown}: {len(decision.left)} left alone, {why}: {names}")
+
+    def _check_digest(self, received: Received) -> None:
+        if self.options.sha256 is None:
+            return
+        if received.answer.is_folder:
+            raise LinkError(
+                "--sha256 is for a link to one file, since Dropbox makes a folder's zip anew each time; leave it out"
+            )
+        if received.sha256 != self.options.sha256:
+            raise ArchiveError(
+                f"what {self.link.shown} sent has the SHA-256 {received.sha256}, not {self.options.sha256}; nothing "
+                "was written: check the digest, or who changed the file"
+            )
+
+
+def _is_gone(name: str, gone: set[str]) -> bool:
+    """Tell whether a file, or a folder that it lay in, was taken away."""
+    while name:
+        if name in gone:
+            return True
+        name = name.rpartition("/")[0]
+    return False

@@ -1,0 +1,122 @@
+"""Splitting a block into words, as a shell does."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from colab_magics.core.blocks.lexer import Line, Problem, read_lines
+
+
+def lines(text: str, **variables: str) -> list[Line]:
+    problems: list[Problem] = []
+    found = list(read_lines(text, variables.get, problems))
+    if problems:
+        raise problems[0]
+    return found
+
+
+def words(text: str, **variables: str) -> list[str]:
+    (line,) = lines(text, **variables)
+    return [word.value for word in line.words]
+
+
+WORD = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029\0"), min_size=1)
+
+
+@given(st.lists(WORD, min_size=1))
+def test_quoted_words_come_back_as_they_were(given: list[str]) -> None:
+    """What the shell's own quoting protects, the block's splitting gives back, whatever it is."""
+    assert words(shlex.join(["x", *given])) == ["x", *given]
+
+
+@given(st.text("ab \"'\\#\t", min_size=1))
+def test_splitting_agrees_with_shlex(text: str) -> None:
+    """Without variables, words and errors are those of Python's shlex in its POSIX mode."""
+    try:
+        expected = shlex.split(f"x {text}", comments=False)
+    except ValueError:
+        expected = None
+    if expected is None or any("#" in word for word in expected):
+        return
+    assert words(f"x {text}") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a b  c", ["a", "b", "c"]),
+        ("a 'b c' \"d e\"", ["a", "b c", "d e"]),
+        ("a # b", ["a"]),
+        ("a b#c", ["a", "b#c"]),
+        (r"a b\ c", ["a", "b c"]),
+        ("a \\\n  b", ["a", "b"]),
+        ("a $X", ["a", "x y"]),
+        ("a ${X}z", ["a", "x yz"]),
+        ("a '$X' \\$X", ["a", "$X", "$X"]),
+        ('a "$X" "\\$X"', ["a", "x y", "$X"]),
+        ("a $ $1 x$", ["a", "$", "$1", "x$"]),
+        ("a ''", ["a", ""]),
+    ],
+)
+def test_words(text: str, expected: list[str]) -> None:
+    """Quotes, comments, continuation and variables work as in a shell, but a value stays one word."""
+    assert words(text, X="x y") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "message"),
+    [
+        ("a\nb 'c", 2, 3, "quote ' is not closed"),
+        ('a "b', 1, 3, 'quote " is not closed'),
+        ("a\n\n# note\nb x$NO", 4, 4, "unknown variable $NO"),
+        ('a "${NO}"', 1, 4, "unknown variable $NO"),
+        ("a ${}", 1, 3, "is no variable"),
+        ("a ${x-y}", 1, 3, "is no variable"),
+        ("a\nb \\\n  c \\\n $NO", 4, 2, "unknown variable $NO"),
+    ],
+)
+def test_a_problem_has_its_place(text: str, line: int, column: int, message: str) -> None:
+    """What is wrong is reported with its line and column, both from 1."""
+    with pytest.raises(Problem) as caught:
+        lines(text)
+    assert (caught.value.line, caught.value.column) == (line, column)
+    assert message in caught.value.message
+
+
+def test_line_numbers_survive_comments_and_continuations() -> None:
+    """A line is known by the number on which it begins."""
+    found = lines("# first\n\na \\\n  b\nc\n")
+    assert [(line.number, [word.value for word in line.words]) for line in found] == [(3, ["a", "b"]), (5, ["c"])]
+
+
+def test_every_problem_is_found() -> None:
+    """One bad line does not hide the next."""
+    problems: list[Problem] = []
+    good = list(read_lines("a 'b\nc $X\nd", {}.get, problems))
+    assert [problem.line for problem in problems] == [1, 2]
+    assert [line.number for line in good] == [3]
+
+
+def test_every_problem_of_a_line_is_found() -> None:
+    """Two unknown names and a quote that is open are three things to mend."""
+    problems: list[Problem] = []
+    assert not list(read_lines('a $X "$Y" \'b', {}.get, problems))
+    assert [problem.column for problem in problems] == [3, 7, 11]
+
+
+def test_a_variable_that_is_near_is_suggested() -> None:
+    """As an unknown step or option is."""
+    problems: list[Problem] = []
+    assert not list(read_lines("a $PROJCT_LINK", {}.get, problems, ["PROJECT_LINK", "OTHER"]))
+    assert "unknown variable $PROJCT_LINK; did you mean $PROJECT_LINK?" in problems[0].message
+
+
+def test_the_shells_form_keeps_operators_and_quotes_values() -> None:
+    """For a command that needs a shell, operators stay bare, and a variable's value cannot become one."""
+    (line,) = lines("echo $X | grep 'a|b' > out.txt", X="a; rm -rf /")
+    assert " ".join(word.shell for word in line.words) == "echo 'a; rm -rf /' | grep 'a|b' > out.txt"
+    assert [word.has_operator for word in line.words] == [False, False, True, False, False, True, False]

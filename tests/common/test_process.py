@@ -1,0 +1,107 @@
+"""Starting commands."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from colab_magics import masking
+from colab_magics.core.common import process
+from colab_magics.errors import StepError
+
+
+def has_ended(pid: int) -> bool:
+    """Wait until a process that is no child of ours has ended, as long as a signal may take to arrive."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    with os.fdopen(handle, "rb", buffering=0):
+        return bool(select.select([handle], [], [], 10)[0])
+
+
+def test_output_comes_while_the_command_runs(tmp_path: Path) -> None:
+    """What is printed is passed on at once, not when the command ends."""
+    os.mkfifo(tmp_path / "go")
+    heard: list[str] = []
+
+    def listen(text: str) -> None:
+        heard.append(text)
+        if "first" in text:
+            (tmp_path / "go").write_text("on")
+
+    done = process.run(
+        ["sh", "-c", f"echo first line of output; cat {tmp_path}/go; echo; echo second"], on_output=listen
+    )
+    assert done.status == 0
+    assert "".join(heard) == "first line of output\non\nsecond\n"
+    assert done.output == "".join(heard)
+
+
+def test_a_secret_cut_between_two_writes_is_masked(tmp_path: Path) -> None:
+    """However a command cuts its output, a secret in it does not come through."""
+    masking.register("cut-secret-0123456789")
+    script = "import os, time\nfor character in 'a cut-secret-0123456789 b':\n    os.write(1, character.encode())\n"
+    heard: list[str] = []
+    done = process.run([sys.executable, "-c", script], on_output=heard.append)
+    shown = "".join(heard)
+    assert done.output == shown
+    assert shown.startswith("a ")
+    assert shown.endswith("*** b")
+    # Less than four characters are no secret yet: they are let through rather than held back.
+    assert "cut-" not in shown
+    assert "0123" not in shown
+
+
+def test_characters_cut_between_two_writes_survive() -> None:
+    """A character of several bytes that arrives in parts is one character."""
+    script = "import sys, os\nfor byte in 'ä€𝄞'.encode():\n    os.write(1, bytes([byte]))\n"
+    assert process.run([sys.executable, "-c", script]).output == "ä€𝄞"
+
+
+def test_a_child_left_in_the_background_does_not_hold_the_step() -> None:
+    """The step ends when its command ends, even if something it started keeps the output open."""
+    done = process.run("sleep 600 & echo $!")
+    assert done.status == 0
+    os.kill(int(done.output), signal.SIGKILL)
+
+
+def test_an_interrupt_ends_the_whole_family(tmp_path: Path) -> None:
+    """Grandchildren end too when the run is interrupted."""
+    said = ""
+
+    def stop(text: str) -> None:
+        nonlocal said
+        said += text  # it may come in pieces, and the last of them after the interrupt
+        if "\n" in said:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.run("sleep 600 & sleep 600 & echo $! $$; wait", on_output=stop)
+    pids = [int(word) for word in said.split()]
+    assert len(pids) == 2
+    for pid in pids:
+        assert has_ended(pid)
+
+
+def test_a_missing_command_or_folder_is_one_line() -> None:
+    """Nothing is started, and the message names what is missing."""
+    with pytest.raises(StepError, match=r"command 'no-such-thing' was not found"):
+        process.run(["no-such-thing"])
+    with pytest.raises(StepError, match=r"folder 'nowhere' does not exist"):
+        process.run(["ls"], cwd=Path("nowhere"))
+    Path("plain.txt").write_text("x")
+    with pytest.raises(StepError, match=r"may not be run"):
+        process.run(["./plain.txt"])
+
+
+def test_the_tail_is_the_end_of_the_output() -> None:
+    """A message quotes the last lines that are not empty."""
+    done = process.run("for i in 1 2 3; do echo line $i; echo; done; exit 4")
+    assert done.status == 4
+    assert done.tail(2) == "    line 2\n    line 3"

@@ -1,0 +1,120 @@
+"""A clone to develop in: brought up to date without a loss of its owner's work, and no prompt that nobody sees."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from colab_magics.core.common.settings import Settings
+from colab_magics.core.git import refs
+from colab_magics.core.git.broker import Broker
+from colab_magics.core.git.checkout import checkout, contains, head, origin
+from colab_magics.core.git.specs import parse_spec
+from colab_magics.core.secrets import secrets
+from colab_magics.errors import InstallError
+from colab_magics.sandbox import Repo, Sandbox
+from colab_magics.sandbox.watch import find_secret
+
+
+@pytest.fixture
+def repo(box: Sandbox) -> Repo:
+    """A repository with two files."""
+    return box.private_repo("acme/lib", {"a.txt": "1\n", "b.txt": "1\n"})
+
+
+def update(repo: Repo, ref: str = "") -> Path:
+    """What ``%private_pip -e`` does to the clone, without the installation."""
+    spec = parse_spec(repo.spec + ref)
+    with Broker({spec.host: secrets.host_token(spec.host, Settings.load())}) as broker:
+        checkout(spec, refs.resolve([spec], broker)[0], Path("lib"), broker)
+    return Path("lib")
+
+
+def own(*words: str) -> str:
+    """The owner's own git in the clone."""
+    who = ["-c", "user.name=me", "-c", "user.email=me@localhost"]
+    return subprocess.run(["git", *who, *words], cwd="lib", check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_changes_stay_where_nothing_is_in_their_way(box: Sandbox, repo: Repo) -> None:
+    """A changed file stays as it is while another one is updated; one that both changed stops it, and is named."""
+    clone = update(repo)
+    assert (head(clone), origin(clone)) == (repo.head, f"{repo.url}.git")
+    (clone / "b.txt").write_text("mine\n")
+    (clone / "new.txt").write_text("mine\n")
+    second = repo.commit({"a.txt": "2\n"})
+    update(repo)
+    assert head(clone) == second
+    assert [(clone / name).read_text() for name in ("a.txt", "b.txt", "new.txt")] == ["2\n", "mine\n", "mine\n"]
+    for change, named in (({"b.txt": "3\n"}, "b.txt"), ({"b.txt": "1\n", "new.txt": "theirs\n"}, "new.txt")):
+        repo.commit(change)
+        with pytest.raises(InstallError, match=r"not committed, in .*commit or stash them") as caught:
+            update(repo)
+        assert named in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert head(clone) == second
+        assert [(clone / name).read_text() for name in ("b.txt", "new.txt")] == ["mine\n", "mine\n"]
+
+
+def test_commits_of_ones_own_stay(box: Sandbox, repo: Repo) -> None:
+    """On top of the branch they are up to date; beside it one line says how to put them on top."""
+    clone = update(repo)
+    (clone / "b.txt").write_text("mine\n")
+    own("commit", "-qam", "mine")
+    mine = head(clone)
+    assert contains(clone, repo.head)
+    update(repo)
+    assert head(clone) == mine
+    theirs = repo.commit({"a.txt": "2\n"})
+    assert not contains(clone, theirs)
+    with pytest.raises(InstallError, match="commits of its own") as caught:
+        update(repo)
+    assert head(clone) == mine
+    command = str(caught.value).rpartition("on top with: git -C lib ")[2]
+    own(*command.split())
+    update(repo)
+    assert contains(clone, theirs)
+    assert (clone / "b.txt").read_text() == "mine\n"
+
+
+def test_a_branch_that_was_rewritten_is_followed(box: Sandbox, repo: Repo) -> None:
+    """Where its owner committed nothing to it; what is not committed stays."""
+    clone = update(repo)
+    first = repo.head
+    repo.commit({"a.txt": "2\n"})
+    update(repo)
+    subprocess.run(["git", "update-ref", "refs/heads/main", first], cwd=repo.folder, check=True)
+    rewritten = repo.commit({"a.txt": "3\n"})
+    (clone / "b.txt").write_text("mine\n")
+    update(repo)
+    assert (head(clone), (clone / "b.txt").read_text()) == (rewritten, "mine\n")
+
+
+def test_git_in_the_clone_asks_nobody_in_a_notebook(box: Sandbox, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There nobody hears its question: it stops and says what to do. With a token of the user's own it goes on."""
+    clone = update(repo)
+    assert find_secret(box.token, clone) == []
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    # A terminal, as a notebook's ! gives it: git would ask there.
+    printed = []
+
+    def read(handle: int) -> bytes:
+        printed.append(piece := os.read(handle, 1024))
+        return piece
+
+    command = ["timeout", "--foreground", "20", "git", "-C", "lib", "pull"]
+    status = pty.spawn(command, read, lambda _: b"")
+    said = b"".join(printed).decode()
+    assert status != 0
+    assert "Username for" not in said
+    assert "run %private_pip -e on it again" in said
+    store = f"!f() {{ echo username=x; echo password={box.token}; }}; f"
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(Path.cwd() / "gitconfig"))
+    subprocess.run(["git", "config", "--global", "credential.helper", store], check=True)
+    repo.commit({"a.txt": "2\n"})
+    own("pull", "--quiet")
+    assert head(clone) == repo.head

@@ -1,0 +1,293 @@
+"""How a sync reaches a server: certificates, proxies, addresses, and what becomes of a connection that breaks."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import shutil
+import ssl
+import subprocess
+import threading
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+from weakref import WeakSet
+
+import certifi
+import pytest
+from servers import Answer, serving
+
+from colab_magics.core import sync
+from colab_magics.core.common import cancellation
+from colab_magics.core.http import client, links, session
+from colab_magics.core.http.client import Client
+from colab_magics.errors import LinkError, TransferError
+
+CONTENT = random.Random(1).randbytes(300_000) + b"text " * 100_000
+openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates; it is not here")
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy, no bundle of this machine's, and retries at once."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(client, "_BACKOFF", 0.0)
+
+
+class Certificate(NamedTuple):
+    """A certificate that nobody knows yet, and a server's side of TLS with it."""
+
+    file: Path
+    tls: ssl.SSLContext
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Certificate]:
+    """Makes certificates, for a server of the given name."""
+
+    def make(name: str) -> Certificate:
+        folder = tmp_path_factory.mktemp("certificate")
+        file, key = folder / "certificate.pem", folder / "key.pem"
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=a test's"]
+        command += ["-addext", f"subjectAltName={name}", "-keyout", str(key), "-out", str(file)]
+        subprocess.run(command, check=True, capture_output=True)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(file, key)
+        return Certificate(file, tls)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def certificate(certified: Callable[[str], Certificate]) -> Certificate:
+    """One for this machine."""
+    return certified("IP:127.0.0.1")
+
+
+def fetched(address: str, into: Path) -> bytes:
+    assert Client().download(links.parse(address), into)
+    return into.read_bytes()
+
+
+@openssl
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_certificate_is_trusted_where_the_environment_says_so(
+    variable: str, certificate: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As other programs do, so that a company's own proxy works; also when the variable names a folder."""
+    monkeypatch.setenv(variable, str(certificate.file))
+    with serving(Answer(200, CONTENT), certificate.tls) as (base, _):
+        assert fetched(f"{base}/x.bin", tmp_path / "x") == CONTENT
+        if variable != "SSL_CERT_FILE":
+            command = ["openssl", "x509", "-noout", "-hash", "-in", str(certificate.file)]
+            digest = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+            (tmp_path / f"{digest}.0").symlink_to(certificate.file)
+            monkeypatch.setenv(variable, str(tmp_path))
+            assert fetched(f"{base}/x.bin", tmp_path / "y") == CONTENT
+
+
+@openssl
+def test_a_system_without_authorities_has_certifi_s(
+    certificate: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some Pythons find no list on the system they run on."""
+    nothing = ssl.DefaultVerifyPaths(None, None, "SSL_CERT_FILE", "", "SSL_CERT_DIR", "")  # type: ignore[arg-type]
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nothing)
+    monkeypatch.setattr(certifi, "where", lambda: str(certificate.file))
+    with serving(Answer(200, CONTENT), certificate.tls) as (base, _):
+        assert fetched(f"{base}/x.bin", tmp_path / "x") == CONTENT
+
+
+@openssl
+def test_nobody_else_is_trusted(
+    certificate: Certificate, certified: Callable[[str], Certificate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unknown certificate, and one of another server: one line, no retry, and nothing is asked."""
+    other = certified("DNS:example.org")
+    for bundle, tls in ((other.file, certificate.tls), (other.file, other.tls)):
+        monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+        with (
+            serving(Answer(200, CONTENT), tls) as (base, seen),
+            pytest.raises(TransferError, match="shows no valid certificate; check this machine's clock and proxy"),
+        ):
+            fetched(f"{base}/x.bin", tmp_path / "x")
+        assert seen == []
+
+
+@openssl
+def test_an_interrupt_ends_a_wait_over_tls(
+    certificate: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that waits for bytes of a silent server wakes up, and stops."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
+    answer = Answer(200, CONTENT, cut=100_000, gate=threading.Event())
+    event, open_, caught = threading.Event(), WeakSet(), list[BaseException]()
+
+    def work(base: str) -> None:
+        cancellation.listen(event, lambda call: call(), open_)
+        try:
+            fetched(f"{base}/x.bin", tmp_path / "x")
+        except BaseException as error:  # noqa: BLE001 - Stopped is no Exception
+            caught.append(error)
+
+    with serving(answer, certificate.tls) as (base, seen):
+        thread = threading.Thread(target=work, args=(base,))
+        thread.start()
+        assert answer.sent.wait(20)
+        event.set()
+        cancellation.close(open_)
+        thread.join(20)
+        answer.gate.set()
+    assert [type(error) for error in caught] == [cancellation.Stopped]
+    assert len(seen) == 1
+
+
+def test_a_proxy_of_the_environment_is_asked_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For plain addresses it gets the whole of them, and its own password; who needs none is asked directly."""
+    with serving(Answer(200, b"of the proxy")) as (proxy, asked), serving(Answer(200, b"direct")) as (base, seen):
+        port = base.rpartition(":")[2]
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.replace("//", "//me:proxy-password-1@"))
+            address = f"http://localhost:{port}/x.bin?a=1"
+            if name == "HTTP_PROXY":
+                monkeypatch.setenv("no_proxy", "127.0.0.1")
+                assert fetched(f"{base}/x.bin", tmp_path / "x") == b"direct"
+                assert "proxy-password-1" not in json.dumps(seen)
+                assert not any("uthorization" in name for _, headers in seen for name in headers)
+            assert fetched(address, tmp_path / "x") == b"of the proxy"
+            monkeypatch.delenv(name)
+            assert asked[-1][0] == address
+            assert asked[-1][1]["Proxy-Authorization"] == "Basic bWU6cHJveHktcGFzc3dvcmQtMQ=="
+    assert len(seen) == 1
+
+
+@openssl
+def test_a_proxy_connects_and_sees_nothing_of_what_is_secured(
+    certificate: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For https it is told host and port, not the path, which grants access; its password goes no further."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
+    with serving([]) as (proxy, asked), serving(Answer(200, CONTENT), certificate.tls) as (base, seen):
+        monkeypatch.setenv("https_proxy", proxy.replace("//", "//me:proxy-password-2@"))
+        assert fetched(f"{base}/secret-path/x.bin", tmp_path / "x") == CONTENT
+    assert [path for path, _ in asked] == [base.removeprefix("https://")]
+    assert "secret-path" not in json.dumps(asked)
+    assert [path for path, _ in seen] == ["/secret-path/x.bin"]
+    assert "uthorization" not in json.dumps(seen)
+
+
+def test_a_proxy_of_another_kind_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SOCKS is not spoken; it is said, and not gone around."""
+    monkeypatch.setenv("all_proxy", "socks5h://me:proxy-password-3@127.0.0.1:1")
+    with pytest.raises(TransferError, match="speaks SOCKS; set one that speaks HTTP") as caught:
+        fetched("https://example.org/x", tmp_path / "x")
+    assert "proxy-password-3" not in str(caught.value)
+
+
+def test_a_proxy_that_is_not_asked_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where none is needed, nor where there is nothing to fetch."""
+    monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving(Answer(200, b"data")) as (base, _):
+        assert sync(f"{base}/x.bin", tmp_path / "x.bin").status == "synced"
+        monkeypatch.delenv("no_proxy")
+        assert sync(f"{base}/x.bin", tmp_path / "x.bin", once=True).status == "up-to-date"
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_bundle_that_is_none_is_one_line(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the variable, at once."""
+    bundle = tmp_path / "bundle.pem"
+    if content is not None:
+        bundle.write_text(content)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with pytest.raises(TransferError, match=r"REQUESTS_CA_BUNDLE names '.*bundle.pem', which holds no certificates"):
+        fetched("https://127.0.0.1:1/x", tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ("/a b/ü.bin?q=ä b", "/a%20b/%C3%BC.bin?q=%C3%A4%20b"),
+        ("/a%20b/%c3%bc.bin?q=a+b%2F", "/a%20b/%c3%bc.bin?q=a+b%2F"),
+        ("/a;b=1/(x)!'*@~.bin", "/a;b=1/(x)!'*@~.bin"),
+    ],
+)
+def test_an_address_that_a_person_wrote_is_escaped_once(typed: str, asked: str, tmp_path: Path) -> None:
+    """What is escaped already stays as it is."""
+    with serving(Answer(200, b"data")) as (base, seen):
+        assert fetched(base + typed, tmp_path / "x") == b"data"
+    assert [path for path, _ in seen] == [asked]
+
+
+def test_a_redirect_in_utf_8_is_followed(tmp_path: Path) -> None:
+    """Servers write names there as they are."""
+    target = "/ü.bin".encode().decode("latin-1")
+    with serving([Answer(302, b"", {"Location": target}), Answer(200, b"data")]) as (base, seen):
+        assert fetched(f"{base}/x", tmp_path / "x") == b"data"
+    assert [path for path, _ in seen] == ["/x", "/%C3%BC.bin"]
+
+
+@pytest.mark.parametrize("target", ["http://[", "https://127.0.0.1:port/x", "https://a..b/x"])
+def test_a_redirect_to_nowhere_is_one_line(target: str, tmp_path: Path) -> None:
+    """It is no stack trace, and not tried again."""
+    with serving(Answer(302, b"", {"Location": target})) as (base, seen), pytest.raises((TransferError, LinkError)):
+        fetched(f"{base}/x", tmp_path / "x")
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate"])
+@pytest.mark.parametrize("cut", [None, 100_000])
+def test_what_comes_packed_though_nobody_asked_is_unpacked(encoding: str, cut: int | None, tmp_path: Path) -> None:
+    """All of it; one that is cut is never taken for whole."""
+    packed = zlib.compress(CONTENT) if encoding == "deflate" else gzip.compress(CONTENT)
+    headers = {"Content-Encoding": encoding}
+    with serving(Answer(200, packed, headers, cut=cut)) as (base, seen):
+        if cut is None:
+            assert fetched(f"{base}/x.bin", tmp_path / "x") == CONTENT
+        else:
+            with pytest.raises(TransferError, match="ended early"):
+                fetched(f"{base}/x.bin", tmp_path / "x")
+    assert len(seen) == (1 if cut is None else 5)
+
+
+@pytest.mark.parametrize(("encoding", "match"), [("br", "packs what it sends with 'br'"), ("gzip", "is damaged")])
+def test_a_packing_that_is_not_understood_is_one_line(encoding: str, match: str, tmp_path: Path) -> None:
+    """It is not written as if it were the content."""
+    with (
+        serving(Answer(200, CONTENT, {"Content-Encoding": encoding})) as (base, _),
+        pytest.raises(TransferError, match=match),
+    ):
+        fetched(f"{base}/x.bin", tmp_path / "x")
+
+
+def test_a_silent_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it stays silent: before the answer, or in its middle."""
+    monkeypatch.setattr(session, "_SILENCE", 0.05)
+    for cut, match in ((None, "does not answer"), (1000, "stopped answering")):
+        answer = Answer(200, CONTENT, cut=cut, gate=threading.Event())
+        with serving(answer) as (base, seen):
+            with pytest.raises(TransferError, match=match):
+                fetched(f"{base}/x.bin", tmp_path / "x")
+            answer.gate.set()
+        assert len(seen) == 5
+
+
+def test_certificates_are_read_only_when_something_is_secured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer to read than a small file takes to come."""
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(ssl, "create_default_context", never)
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", never)
+    with serving(Answer(200, b"data")) as (base, _):
+        assert fetched(f"{base}/x", tmp_path / "x") == b"data"

@@ -1,0 +1,49 @@
+"""Doing an installation again where a host turns out to want something else."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from colab_magics.core.common.process import Finished
+from colab_magics.core.common.progress import Silent
+from colab_magics.core.common.settings import Settings
+from colab_magics.core.git.broker import Broker
+from colab_magics.core.packages.auth_retry import Errand, Options
+from colab_magics.core.secrets.secrets import Credential, Secret
+from colab_magics.errors import InstallError
+
+
+def test_repositories_of_azure_are_found_where_https_has_them() -> None:
+    """Their path is another one over https: of the projects that are named, and of those that git stumbles over."""
+    addresses = {
+        "git@ssh.dev.azure.com:v3/acme/my%20proj/lib": "https://dev.azure.com/acme/my%20proj/_git/lib",
+        "ssh://git@ssh.dev.azure.com/v3/acme/my%20proj/lib": "https://dev.azure.com/acme/my%20proj/_git/lib",
+        "ssh://git@ssh.dev.azure.com:22/v3/acme/my%20proj/lib": "https://dev.azure.com/acme/my%20proj/_git/lib",
+        "acme@vs-ssh.visualstudio.com:v3/acme/my%20proj/lib": "https://dev.azure.com/acme/my%20proj/_git/lib",
+        "git@ssh.dev.azure.com:v3/acme/other/lib": "git@ssh.dev.azure.com:v3/acme/other/lib",
+    }
+
+    def seen(broker: Broker) -> list[str]:
+        command, env = ["git", "ls-remote", "--get-url"], broker.environment()
+        return [subprocess.check_output([*command, url], env=env, text=True).strip() for url in addresses]
+
+    errand = Errand(Options(), Settings(), Silent())
+    tries: list[str] = []
+    with Broker({"dev.azure.com": Credential(Secret("a-token-0123456789", "a test"))}) as broker:
+        assert seen(broker) == list(addresses)
+        assert broker.learn("https://dev.azure.com/acme/my%20proj/_git/else")
+        assert seen(broker) == list(addresses.values())
+
+        def install() -> None:
+            tries.append(seen(broker)[-1])
+            line = "git clone ssh://git@ssh.dev.azure.com/v3/acme/other/lib did not run successfully"
+            said = f"{line}\ngit@ssh.dev.azure.com: Permission denied (publickey)."
+            errand.check(Finished(1 if len(tries) < 2 else 0, said), "lib", None, broker)
+
+        errand.persist(broker, install)
+    assert tries == ["git@ssh.dev.azure.com:v3/acme/other/lib", "https://dev.azure.com/acme/other/_git/lib"]
+    tries.clear()
+    with Broker({}) as broker, pytest.raises(InstallError, match="over ssh"):
+        errand.persist(broker, install)

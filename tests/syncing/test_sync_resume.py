@@ -1,0 +1,124 @@
+"""A run that was cut short, and what the next one makes of what it has left."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from children import start_sync
+from servers import Answer, serving
+from zips import Entry, zip_of
+
+from colab_magics.core.http import client
+from colab_magics.core.syncing.sync import sync
+from colab_magics.errors import ArchiveError, TransferError
+from colab_magics.sandbox import Sandbox
+
+CONTENT = os.urandom(3_000_000)
+CUT = 2_000_000  # bytes after which the connection breaks
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run tries once: what a second try does within one is another matter."""
+    monkeypatch.setattr(client, "_TRIES", 1)
+
+
+def cut_short(box: Sandbox, link: str, dest: str = "data.bin", **options: object) -> None:
+    """Run a sync whose connection breaks in the midst."""
+    box.fail(link, cut_after=CUT, times=1)
+    with pytest.raises(TransferError):
+        sync(link, dest, **options)  # type: ignore[arg-type]
+    assert not Path(dest).exists()
+
+
+def ranges(box: Sandbox) -> list[str | None]:
+    return [request.headers.get("range") for request in box.requests if request.service == "content"]
+
+
+def test_the_next_run_fetches_the_rest_only(box: Sandbox) -> None:
+    """What had come is proved to be of the same content by its validator; in the end nothing is left beside it."""
+    link = box.file_link("data.bin", CONTENT)
+    cut_short(box, link)
+    result = sync(link, "data.bin", sha256=hashlib.sha256(CONTENT).hexdigest())
+    assert Path("data.bin").read_bytes() == CONTENT
+    assert ranges(box)[-1] == f"bytes={CUT}-"
+    assert result.bytes_received == len(CONTENT) - CUT
+    assert os.listdir(".colab_magics") == ["manifest.json"]
+
+
+def test_a_content_that_changed_is_fetched_whole(box: Sandbox) -> None:
+    """Two halves of two versions are never put together."""
+    link = box.file_link("data.bin", CONTENT)
+    cut_short(box, link)
+    (box.root / "dropbox" / "data.bin").write_bytes(CONTENT[::-1])
+    assert sync(link, "data.bin").bytes_received == len(CONTENT)
+    assert Path("data.bin").read_bytes() == CONTENT[::-1]
+
+
+def test_a_part_of_another_link_is_not_taken_up(box: Sandbox) -> None:
+    """Nor one that ``--force`` says to forget."""
+    link = box.file_link("data.bin", CONTENT)
+    cut_short(box, link)
+    other = box.file_link("other.bin", CONTENT[::-1])
+    assert sync(other, "other.bin").bytes_received == len(CONTENT)
+    assert Path("other.bin").read_bytes() == CONTENT[::-1]
+    cut_short(box, link)
+    assert sync(link, "data.bin", force=True).bytes_received == len(CONTENT)
+    assert Path("data.bin").read_bytes() == CONTENT
+
+
+def test_what_is_whole_but_for_its_place_is_not_fetched_again(box: Sandbox) -> None:
+    """A run can die between the last byte and the move; no server sends a rest of nothing, so one byte is asked for."""
+    link = box.file_link("data.bin", CONTENT)
+    cut_short(box, link)
+    part = Path(".colab_magics/work/download")
+    part.write_bytes(CONTENT)
+    assert sync(link, "data.bin").bytes_received == 1
+    assert Path("data.bin").read_bytes() == CONTENT
+
+
+def test_what_is_of_no_use_is_not_left(box: Sandbox) -> None:
+    """A content that proved wrong, a server without validators, a small part: then all is as it was."""
+    with pytest.raises(ArchiveError):
+        sync(box.file_link("wrong.bin", CONTENT), "wrong.bin", sha256="0" * 64)
+    with serving(Answer(200, CONTENT, cut=CUT)) as (base, _), pytest.raises(TransferError):
+        sync(f"{base}/nameless.bin", "nameless.bin")
+    small = box.file_link("small.bin", CONTENT[:5000])
+    box.fail(small, cut_after=100, times=1)
+    with pytest.raises(TransferError):
+        sync(small, "small.bin")
+    assert os.listdir() == []
+
+
+def test_an_archive_for_a_new_folder_is_resumed_too(box: Sandbox) -> None:
+    """The part then lies beside DEST, which does not exist yet."""
+    data = zip_of(Entry(b"a.bin", CONTENT, method=0))
+    link = box.file_link("data.zip", data)
+    cut_short(box, link, "data", unpack=True)
+    result = sync(link, "data", unpack=True)
+    assert result.bytes_received == len(data) - CUT
+    assert Path("data/a.bin").read_bytes() == CONTENT
+    assert os.listdir() == ["data"]
+
+
+def test_a_killed_run_is_resumed(box: Sandbox) -> None:
+    """SIGKILL leaves no time to tidy up; what has reached the disk counts."""
+    link = box.file_link("data.bin", CONTENT)
+    reached = threading.Event()
+    box.fail(link, delay=reached, delay_at=CUT)
+    process = start_sync({"link": link, "dest": str(Path("data.bin").resolve())})
+    part = Path(".colab_magics/work/download")
+    while not (part.exists() and part.stat().st_size > 1_500_000):
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    reached.set()
+    there = part.stat().st_size
+    box.heal(link)
+    assert sync(link, "data.bin").bytes_received == len(CONTENT) - there
+    assert Path("data.bin").read_bytes() == CONTENT
