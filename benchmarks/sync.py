@@ -1,12 +1,16 @@
 """How fast a sync is beside the programs that people use for the same work.
 
-Usage: ``python benchmarks/sync.py [A B C D E] [--runs 5] [--scale 1.0] [--rate MB/s] [--work DIR] [--formats ...]``
+Usage: ``python benchmarks/sync.py [A B C D E] [--runs 5] [--rate MB/s] [--ext4] [--before CHECKOUT] [...]``
 
 It makes its own workloads, always the same ones, and serves them from a process of its own as Dropbox serves a
 folder: chunked, with no length. Peers are wget and unzip, and curl piped to bsdtar; what of them is missing is
 installed with apt. Contenders take turns, each run in a fresh folder; reported are medians, their ratios, and the
 floor: the greater of downloading to nowhere and writing the same files from a tar. Ours includes time stamps and
 the manifest; A runs in an interpreter that is up already, as a notebook's is, the others as whole processes.
+
+With ``--ext4`` each run writes to an ext4 file system that was made for it (in a file below ``--work``, mounted as a
+loop device: needs root), since a disk that many runs have written to makes the later ones slower. With ``--before`` an
+earlier checkout of this project is one of the contenders.
 """
 
 from __future__ import annotations
@@ -22,7 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -120,8 +125,8 @@ def serve(folder: str, rate: str) -> None:
 class Bench:
     """The contenders on one workload."""
 
-    def __init__(self, work: Path, port: int, name: str, tree: Path, *, in_process: bool) -> None:
-        self.work, self.name, self.tree, self.in_process = work, name, tree, in_process
+    def __init__(self, work: Path, port: int, name: str, *, in_process: bool, ext4: bool, before: Path | None) -> None:
+        self.work, self.name, self.in_process, self.ext4, self.checkout = work, name, in_process, ext4, before
         self.base = f"http://127.0.0.1:{port}"
         self.link = f"https://www.dropbox.com/scl/fo/{name}/h?rlkey={KEY}&dl=0"
         self.url = f"{self.base}/zip_download_get/{name}"
@@ -130,11 +135,16 @@ class Bench:
     def ours(self, out: Path, **options: object) -> None:
         """Sync with us."""
         if self.in_process:
-            from colab_magics.core.syncing.sync import sync
+            from colab_magics.core import sync
 
             sync(self.link, out / "data", **options)
         else:
             run([sys.executable, "-c", OURS, self.link, str(out / "data"), repr(options)])
+
+    def before(self, out: Path) -> None:
+        """Sync with the earlier checkout."""
+        env = {**os.environ, "PYTHONPATH": str(self.checkout)}
+        run([sys.executable, "-c", OURS, self.link, str(out / "data"), "{}"], env=env)
 
     def recipe(self, out: Path) -> None:
         """Sync with wget and unzip."""
@@ -159,19 +169,37 @@ class Bench:
         times: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(runs):
             for name, contender in contenders.items():
-                out = Path(tempfile.mkdtemp(prefix="out-", dir=self.work))
-                os.sync()
-                began = time.perf_counter()
-                contender(out)
-                times[name].append(time.perf_counter() - began)
-                shutil.rmtree(out)
+                with self.fresh() as out:
+                    os.sync()
+                    began = time.perf_counter()
+                    contender(out)
+                    times[name].append(time.perf_counter() - began)
         return {name: statistics.median(values) for name, values in times.items()}
+
+    @contextmanager
+    def fresh(self) -> Iterator[Path]:
+        """Yield an empty folder, with ``--ext4`` on a file system of its own."""
+        out = Path(tempfile.mkdtemp(prefix="out-", dir=self.work))
+        image = out.with_suffix(".ext4")
+        try:
+            if self.ext4:
+                with image.open("wb") as file:
+                    file.truncate(6 << 30)
+                # Nothing is left to be initialised while a run is timed.
+                run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-N", "262144", str(image)])
+                run(["mount", "-o", "loop", str(image), str(out)])
+            yield out
+        finally:
+            if self.ext4:
+                subprocess.run(["umount", str(out)], check=False)
+                image.unlink(missing_ok=True)
+            shutil.rmtree(out)
 
     def footprint(self) -> None:
         """Print what a first sync of ours takes of the disk, beyond the files, and of memory."""
         out = Path(tempfile.mkdtemp(prefix="footprint-", dir=self.work))
         before = used(out)
-        process = subprocess.Popen([sys.executable, "-c", OURS, self.link, str(out / "data"), "{}"])
+        process = subprocess.Popen([sys.executable, "-c", OURS, self.link, str(out / "data"), "{}"], cwd="/")
         most, memory = before, 0
         while process.poll() is None:
             most, memory = max(most, used(out)), max(memory, peak(process.pid))
@@ -190,7 +218,7 @@ class Bench:
         run(["wget", "-q", "-O", str(out / "data.zip"), self.url])
         peer = out / "peer"
         run(["unzip", "-q", "-o", str(out / "data.zip"), "-x", "/", "-d", str(peer)])
-        from colab_magics.core.syncing.sync import sync
+        from colab_magics.core import sync
 
         once, never, update, over = [], [], [], []
         for _ in range(runs):
@@ -230,9 +258,10 @@ def timed(what: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def run(command: list[str], allowed: set[int] | None = None) -> None:
+def run(command: list[str], allowed: set[int] | None = None, env: dict[str, str] | None = None) -> None:
     """Run a program; a status that is not allowed ends the benchmark."""
-    done = subprocess.run(command, check=False)
+    # From elsewhere: what lies in the working folder would be imported before what PYTHONPATH names.
+    done = subprocess.run(command, check=False, env=env, cwd="/")
     if done.returncode not in (allowed or {0}):
         sys.exit(f"{command[0]} ended with {done.returncode}")
 
@@ -244,9 +273,18 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of files")
     parser.add_argument("--rate", type=float, default=0.0, help="MB/s that the server sends; 0: as fast as it can")
-    parser.add_argument("--work", type=Path, help="keeps the workloads there for the next time")
+    parser.add_argument(
+        "--work", type=lambda text: Path(text).resolve(), help="keeps the workloads there for the next time"
+    )
     parser.add_argument("--formats", nargs="*", default=["deflate", "stored"])
     parser.add_argument("--again", action="store_true", help="also what a second run costs")
+    parser.add_argument("--ext4", action="store_true", help="write each run to a fresh ext4 file system (needs root)")
+    parser.add_argument(
+        "--before",
+        metavar="CHECKOUT",
+        type=lambda text: Path(text).resolve(),
+        help="an earlier checkout, as a further contender",
+    )
     args = parser.parse_args()
     missing = {"wget": "wget", "unzip": "unzip", "bsdtar": "libarchive-tools", "curl": "curl"}
     packages = [package for program, package in missing.items() if shutil.which(program) is None]
@@ -263,7 +301,13 @@ def main() -> None:
     try:
         assert server.stdout is not None
         port = int(server.stdout.readline())
-        print(f"{'':14}{'ours':>8}{'recipe':>9}{'bsdtar':>9}{'floor':>8}   ours/recipe  ours/bsdtar  ours/floor")
+        where = "a fresh ext4 file system a run" if args.ext4 else f"{work}"
+        link = f"{args.rate:g} MB/s" if args.rate else "as fast as the server can"
+        print(f"written to {where}; link: {link}; {os.cpu_count()} cores; medians of {args.runs} runs")
+        heads = "".join(
+            f"{f'ours/{peer}':>13}" for peer in ("recipe", "bsdtar", "floor", *["before"] * bool(args.before))
+        )
+        print(f"{'':14}{'ours':>8}{'recipe':>9}{'bsdtar':>9}{'floor':>8}{'tar -x':>8}{heads}")
         for kind in args.workloads:
             tree = work / f"tree-{kind}-{args.scale}"
             if not tree.exists():
@@ -276,7 +320,8 @@ def main() -> None:
                             file.write(piece)
                 if not (work / f"{name}.tar").exists():
                     run(["tar", "-c", "-C", str(tree), "-f", str(work / f"{name}.tar"), "."])
-                bench = Bench(work, port, name, tree, in_process=kind == "A")
+                in_process = kind == "A" and not args.before
+                bench = Bench(work, port, name, in_process=in_process, ext4=args.ext4, before=args.before)
                 contenders = {
                     "ours": bench.ours,
                     "recipe": bench.recipe,
@@ -284,14 +329,18 @@ def main() -> None:
                     "null": bench.nowhere,
                     "tar": bench.written,
                 }
-                if kind == "A":
+                if args.before:
+                    contenders["before"] = bench.before
+                if in_process:
                     bench.rounds({"ours": bench.ours}, 1)
                 found = bench.rounds(contenders, args.runs)
                 floor = max(found["null"], found["tar"])
                 ours = found["ours"]
+                peers = [found["recipe"], found["bsdtar"], floor, *([found["before"]] if args.before else [])]
+                seconds = [ours, found["recipe"], found["bsdtar"], floor, found["tar"]]
                 print(
-                    f"{kind} {form:12}{ours:8.3f}{found['recipe']:9.3f}{found['bsdtar']:9.3f}{floor:8.3f}"
-                    f"{ours / found['recipe']:14.2f}{ours / found['bsdtar']:13.2f}{ours / floor:12.2f}",
+                    "{} {:12}{:8.3f}{:9.3f}{:9.3f}{:8.3f}{:8.3f}".format(kind, form, *seconds)
+                    + "".join(f"{ours / peer:13.2f}" for peer in peers),
                     flush=True,
                 )
                 bench.footprint()
