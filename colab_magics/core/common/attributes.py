@@ -1,0 +1,99 @@
+"""Give files their times, their rights and their symlinks; where the file system keeps none, note that and go on.
+
+FAT, SMB and most FUSE file systems refuse some of these calls. The content is there all the same, so that is no error:
+as ``unzip`` does, all is written, and one warning says what could not be kept.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+__all__ = ["Losses", "collected", "set_mode", "set_mtime", "symlink"]
+
+_UNSUPPORTED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY}
+_NAMED = 3  # symlinks that a warning names
+
+
+@dataclass
+class Losses:
+    """What a file system did not keep; threads may share one.
+
+    Attributes
+    ----------
+    kinds : set of {'times', 'rights'}
+        What it refused for at least one file.
+    links : list of str
+        The symlinks that could not be made, as `symlink` was told their names.
+    """
+
+    kinds: set[str] = field(default_factory=set)
+    links: list[str] = field(default_factory=list)
+
+    def warning(self, shown: str) -> str | None:
+        """Return the line that tells a person what is missing from `shown`; None when nothing is."""
+        parts: list[str] = [kind for kind in ("times", "rights") if kind in self.kinds]
+        if self.links:
+            names = ", ".join(sorted(self.links)[:_NAMED]) + (", ..." if len(self.links) > _NAMED else "")
+            parts.append(f"{len(self.links)} {'symlink' if len(self.links) == 1 else 'symlinks'} ({names})")
+        if not parts:
+            return None
+        what = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
+        return f"the file system of {shown!r} does not keep {what}; everything else is there"
+
+
+_losses: ContextVar[Losses | None] = ContextVar("colab_magics_losses", default=None)
+
+
+@contextmanager
+def collected() -> Iterator[Losses]:
+    """Collect what is refused from here on, also in threads that are started in a copy of this context."""
+    losses = Losses()
+    token = _losses.set(losses)
+    try:
+        yield losses
+    finally:
+        _losses.reset(token)
+
+
+def set_mtime(file: int | str | os.PathLike[str], mtime_ns: int) -> None:
+    """Give a file (a path or a descriptor) its time stamp, in nanoseconds, as far as the file system keeps one."""
+    try:
+        os.utime(file, ns=(mtime_ns, mtime_ns))
+    except OSError as error:
+        _check_unsupported(error, errno.EACCES)
+        if losses := _losses.get():
+            losses.kinds.add("times")
+
+
+def set_mode(file: int | str | os.PathLike[str], mode: int) -> None:
+    """Give a file (a path or a descriptor) its rights, as far as the file system keeps any."""
+    try:
+        os.chmod(file, mode)
+    except OSError as error:
+        _check_unsupported(error, errno.EACCES)
+        if (losses := _losses.get()) and stat.S_IMODE(os.stat(file).st_mode) != mode:
+            losses.kinds.add("rights")
+
+
+def symlink(target: str, place: str | os.PathLike[str], name: str) -> bool:
+    """Make the symlink `place`, called `name` in a warning; tell whether it is there now."""
+    try:
+        os.symlink(target, place)
+    except OSError as error:
+        _check_unsupported(error)
+        if losses := _losses.get():
+            losses.links.append(name)
+        return False
+    return True
+
+
+def _check_unsupported(error: OSError, *also: int) -> None:
+    """Raise an error again that says anything but that the file system has no such thing."""
+    if error.errno not in _UNSUPPORTED and error.errno not in also:
+        raise error
