@@ -10,6 +10,7 @@ from pathlib import Path
 
 from colab_magics.core.blocks.lexer import SYMBOL, Line, Problem, Word, read_lines
 from colab_magics.core.blocks.verbs import VERBS, parser, suggestion
+from colab_magics.core.common.addresses import DROPBOX
 from colab_magics.core.git import specs
 from colab_magics.core.http import links
 from colab_magics.core.secrets import secrets
@@ -62,7 +63,7 @@ class Plan:
     text: str
 
 
-def read_plan(text: str, variables: Mapping[str, object] | None = None, *, dropbox_url: str = links.DROPBOX) -> Plan:
+def read_plan(text: str, variables: Mapping[str, object] | None = None, *, dropbox_url: str = DROPBOX) -> Plan:
     """Understand a bootstrap block.
 
     Parameters

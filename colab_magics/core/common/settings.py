@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from colab_magics.core.common.addresses import DROPBOX, is_loopback
 from colab_magics.core.common.environment import ENVIRONMENTS
-from colab_magics.core.http.links import DROPBOX, is_loopback
 from colab_magics.errors import ColabMagicsError, LinkError
 
 __all__ = ["Settings"]

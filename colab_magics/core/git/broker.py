@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colab_magics import masking
+from colab_magics.core.common.addresses import is_loopback
 from colab_magics.core.common.environment import child_path
 from colab_magics.core.git import credential_helper, lfs
-from colab_magics.core.http.links import is_loopback
 from colab_magics.core.secrets import hosts
 from colab_magics.core.secrets.secrets import NAMED_VARIABLE, Credential
 

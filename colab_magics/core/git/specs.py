@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from colab_magics import masking
-from colab_magics.core.http.links import is_loopback
+from colab_magics.core.common.addresses import is_loopback
 from colab_magics.core.secrets.hosts import repository_address
 from colab_magics.errors import InstallError, TokenError
 

@@ -21,6 +21,7 @@ from colab_magics import masking
 from colab_magics.core.archives.stream.parts import UnstreamableError
 from colab_magics.core.archives.stream.streaming import Stream
 from colab_magics.core.common import cancellation
+from colab_magics.core.common.addresses import DROPBOX
 from colab_magics.core.common.disk import size_text
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.core.http import links
@@ -88,7 +89,7 @@ class Client:
     """
 
     def __init__(
-        self, dropbox_url: str = links.DROPBOX, *, password: Secret | None = None, progress: Progress = SILENT
+        self, dropbox_url: str = DROPBOX, *, password: Secret | None = None, progress: Progress = SILENT
     ) -> None:
         self._dropbox_url = dropbox_url
         self._password = password

@@ -14,12 +14,10 @@ from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from colab_magics import masking
+from colab_magics.core.common.addresses import DROPBOX
 from colab_magics.errors import LinkError, TokenError
 
-__all__ = ["DROPBOX", "Kind", "Link", "fetch_address", "is_loopback", "parse", "plain_name", "rewrite"]
-
-#: Where Dropbox's share links live.
-DROPBOX = "https://www.dropbox.com"
+__all__ = ["Kind", "Link", "fetch_address", "parse", "plain_name", "rewrite"]
 
 Kind = Literal["file", "folder", "redirector", "url"]
 
@@ -173,11 +171,6 @@ def fetch_address(link: Link, dropbox_url: str = DROPBOX) -> str:
         return link.url
     base, parts = urlsplit(dropbox_url), urlsplit(link.url)
     return urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + parts.path, parts.query, ""))
-
-
-def is_loopback(host: str | None) -> bool:
-    """Tell whether `host` can only be this machine."""
-    return host in {"localhost", "::1"} or re.match(r"^127(\.\d+){3}$", host or "") is not None
 
 
 def _dropbox(parts: SplitResult, host: str) -> Link:

@@ -13,7 +13,8 @@ from email.utils import parsedate_to_datetime
 from typing import Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
-from colab_magics.core.http.links import Link, is_loopback, plain_name
+from colab_magics.core.common.addresses import is_loopback
+from colab_magics.core.http.links import Link, plain_name
 from colab_magics.errors import ColabMagicsError, LinkError, TransferError
 
 __all__ = ["Answer", "Headers", "RetryError", "answer_of", "next_hop", "page_refusal", "status_refusal"]

@@ -17,10 +17,10 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from colab_magics import masking
+from colab_magics.core.common.addresses import is_loopback
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.git import credential_helper
 from colab_magics.core.git.broker import Broker
-from colab_magics.core.http.links import is_loopback
 from colab_magics.core.secrets import hosts, secrets
 from colab_magics.core.secrets.secrets import Credential, Secret
 from colab_magics.errors import InstallError, TokenError

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from colab_magics import masking
+from colab_magics.core.common.addresses import is_loopback
 from colab_magics.core.common.settings import Settings
-from colab_magics.core.http.links import is_loopback
 from colab_magics.core.secrets import sources, tokenfile
 from colab_magics.core.secrets.hosts import VARIABLES
 from colab_magics.errors import TokenError

@@ -1,0 +1,15 @@
+"""What an address says of where it leads (pure)."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["DROPBOX", "is_loopback"]
+
+#: Where Dropbox's share links live.
+DROPBOX = "https://www.dropbox.com"
+
+
+def is_loopback(host: str | None) -> bool:
+    """Tell whether `host` can only be this machine."""
+    return host in {"localhost", "::1"} or re.match(r"^127(\.\d+){3}$", host or "") is not None
