@@ -17,7 +17,7 @@ from colab_magics import __version__, core, masking
 from colab_magics.core.blocks.verbs import Arguments, count, parser, suggestion
 from colab_magics.core.common.settings import Settings
 from colab_magics.display import Lines, described
-from colab_magics.errors import ColabMagicsError, PlanError
+from colab_magics.errors import ColabMagicsError, Interrupted, PlanError
 
 __all__ = ["main"]
 
@@ -58,8 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, _WRONG)
     except ColabMagicsError as error:
         return _complain(error, _FAILED)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; run it again to complete it\n")
+    except KeyboardInterrupt as interrupt:
+        told = interrupt if isinstance(interrupt, Interrupted) else Interrupted()
+        sys.stderr.write(f"{told}\n")
         return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain when it flushes at exit.

@@ -12,6 +12,7 @@ __all__ = [
     "ArchiveError",
     "ColabMagicsError",
     "InstallError",
+    "Interrupted",
     "LayoutError",
     "LinkError",
     "PlanError",
@@ -81,3 +82,23 @@ class StepError(ColabMagicsError):
     def __init__(self, message: str = "", result: object | None = None) -> None:
         super().__init__(message)
         self.result = result
+
+
+class Interrupted(KeyboardInterrupt):
+    """The person stopped it; as with any KeyboardInterrupt, what comes after it does not run.
+
+    Parameters
+    ----------
+    kept : str, optional
+        What need not be done again.
+    result : BootstrapResult, optional
+        What every step of a block came to.
+    """
+
+    def __init__(self, kept: str = "", result: object | None = None) -> None:
+        more = f" ({masking.redact(kept)})" if kept else ""
+        super().__init__(f"interrupted; run it again to complete it{more}")
+        self.result = result
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]

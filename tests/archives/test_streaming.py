@@ -22,7 +22,7 @@ from zips import Entry, zip_of
 
 from colab_magics.core.archives.stream import pipeline, unpacker, worker_pool
 from colab_magics.core.http import client
-from colab_magics.core.syncing.state import Manifest
+from colab_magics.core.syncing.manifest import Manifest
 from colab_magics.core.syncing.sync import sync
 from colab_magics.errors import ArchiveError, TransferError
 from colab_magics.sandbox import Sandbox

@@ -12,7 +12,7 @@ from colab_magics.core import bootstrap
 from colab_magics.core.blocks.plan import Step
 from colab_magics.core.blocks.runner import Report
 from colab_magics.core.common.progress import Progress, Silent
-from colab_magics.core.syncing import state
+from colab_magics.core.syncing import mutex
 
 
 @pytest.mark.parametrize("silent_from", [0, 10])
@@ -77,7 +77,7 @@ def test_an_interrupt_ends_the_wait_for_another_run(box: sandbox.Sandbox) -> Non
             if "waiting for another sync" in self.said:
                 raise KeyboardInterrupt
 
-    with state.locked(Path("data")), pytest.raises(KeyboardInterrupt):
+    with mutex.locked(Path("data")), pytest.raises(KeyboardInterrupt):
         bootstrap(f"dropbox_sync {link} data", report=Interrupt())
     assert not [thread.name for thread in threading.enumerate() if thread.name == "line 1"]
     assert not Path("data").exists()

@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-from weakref import WeakSet
 
 import certifi
 import pytest
@@ -127,21 +126,18 @@ def test_an_interrupt_ends_a_wait_over_tls(
     """A thread that waits for bytes of a silent server wakes up, and stops."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
     answer = Answer(200, CONTENT, cut=100_000, gate=threading.Event())
-    event, open_, caught = threading.Event(), WeakSet(), list[BaseException]()
+    run, caught = cancellation.Cancellation(lambda call: call()), list[BaseException]()
 
     def work(base: str) -> None:
-        cancellation.listen(event, lambda call: call(), open_)
         try:
             fetched(f"{base}/x.bin", tmp_path / "x")
         except BaseException as error:  # noqa: BLE001 - Stopped is no Exception
             caught.append(error)
 
     with serving(answer, certificate.tls) as (base, seen):
-        thread = threading.Thread(target=work, args=(base,))
-        thread.start()
+        thread = run.start(work, base, name="download")
         assert answer.sent.wait(20)
-        event.set()
-        cancellation.close(open_)
+        run.cancel()
         thread.join(20)
         answer.gate.set()
     assert [type(error) for error in caught] == [cancellation.Stopped]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from colab_magics.core.archives.members import Member
 from colab_magics.core.syncing.decision import decide
+from colab_magics.core.syncing.manifest import Manifest, Record
 from colab_magics.core.syncing.options import Selection
-from colab_magics.core.syncing.state import Manifest, Record
 
 NOW = 1_700_000_000_000_000_000
 

@@ -24,7 +24,7 @@ from colab_magics.core.git.specs import Spec, is_bare, parse_spec
 from colab_magics.core.http import links
 from colab_magics.core.packages import installed, requirements
 from colab_magics.core.secrets import secrets
-from colab_magics.core.syncing.state import Manifest, write_whole
+from colab_magics.core.syncing.manifest import Manifest, write_whole
 from colab_magics.errors import PlanError, StepError
 
 __all__ = ["Lock"]

@@ -16,7 +16,7 @@ from colab_magics.core.common.results import InstallResult, SyncResult
 from colab_magics.core.common.settings import Settings
 
 if TYPE_CHECKING:
-    from colab_magics.core.syncing.state import Manifest
+    from colab_magics.core.syncing.manifest import Manifest
 
 __all__ = ["Result", "perform", "preload"]
 

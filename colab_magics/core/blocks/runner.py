@@ -6,13 +6,11 @@ import contextlib
 import functools
 import os
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from colab_magics.core.blocks.dry_run import foresee
 from colab_magics.core.blocks.perform import perform, preload
@@ -22,7 +20,7 @@ from colab_magics.core.common import cancellation, environment, layout, process
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.core.common.results import BootstrapResult, StepResult
 from colab_magics.core.common.settings import Settings
-from colab_magics.errors import ColabMagicsError, PlanError, StepError
+from colab_magics.errors import ColabMagicsError, Interrupted, PlanError, StepError
 
 if TYPE_CHECKING:
     from colab_magics.core.blocks.lockfile import Lock
@@ -31,7 +29,7 @@ __all__ = ["Report", "bootstrap"]
 
 _JOBS = 4  # by default: transfers wait for the network, and installations are one at a time anyway
 _TICK = 0.2  # seconds between two looks at how far the steps are
-_PATIENCE = 2.0  # seconds that an interrupted step has to end
+_PATIENCE = 10.0  # seconds that interrupted steps have to end: an answer of the system, say to a DNS query, takes long
 
 
 class Report:
@@ -94,8 +92,9 @@ def bootstrap(
         When the block is wrong; nothing has run then.
     StepError
         When a step failed. What depends on it was not run, the rest was; has the results in its `result`.
-    KeyboardInterrupt
-        When it was interrupted; every command that was started has ended, and running it again goes on.
+    Interrupted
+        When it was interrupted, as a KeyboardInterrupt; every command that was started has ended, and running it again
+        goes on. Has the results in its `result`.
     """
     settings = settings or Settings.load()
     known = {**os.environ, **(variables or {})}
@@ -131,12 +130,27 @@ class _Run:
         self.order = Order(steps, mine, settings)
         self.results: dict[int, StepResult] = {}
         self.events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self.stop = threading.Event()
-        self.connections: WeakSet[socket.socket] = WeakSet()
+        self.cancellation = cancellation.Cancellation(self._in_main_thread)
         self.threads: dict[int, threading.Thread] = {}
+        self.began: dict[int, float] = {}
 
     def all(self, *, dry_run: bool) -> BootstrapResult:
         began = time.monotonic()
+        try:
+            self._all(dry_run=dry_run)
+        except KeyboardInterrupt:
+            kept = self._halt()
+            raise Interrupted(kept, self._result(began)) from None
+        except BaseException:
+            self._halt()
+            raise
+        result = self._result(began)
+        failed = [step for step in result.steps if step.status == "failed"]
+        if failed:
+            raise StepError("\n".join(f"line {step.line}: {step.verb}: {step.detail}" for step in failed), result)
+        return result
+
+    def _all(self, *, dry_run: bool) -> None:
         self.report.begin(self.steps)
         for index, step in enumerate(self.steps):
             if index not in self.order.waits:
@@ -145,21 +159,15 @@ class _Run:
         if dry_run:
             for index, foreseen in foresee(self.steps, self.order, self.settings).items():
                 self._end(index, foreseen)
-        else:
-            for verb in {self.steps[index].verb for index in self.order.waits}:
-                preload(verb)
-            try:
-                self._loop()
-            except BaseException:
-                self._halt()
-                raise
+            return
+        for verb in {self.steps[index].verb for index in self.order.waits}:
+            preload(verb)
+        self._loop()
+
+    def _result(self, began: float) -> BootstrapResult:
         ordered = [self.results[index] for index in range(len(self.steps))]
         chain = self.order.longest_chain({index: result.seconds for index, result in self.results.items()})
-        result = BootstrapResult(ordered, time.monotonic() - began, chain)
-        failed = [step for step in ordered if step.status == "failed"]
-        if failed:
-            raise StepError("\n".join(f"line {step.line}: {step.verb}: {step.detail}" for step in failed), result)
-        return result
+        return BootstrapResult(ordered, time.monotonic() - began, chain)
 
     def _loop(self) -> None:
         """Start what can start, and do what other threads need done here, until every step has ended."""
@@ -184,17 +192,14 @@ class _Run:
                 self._end(index, StepResult(step.line, step.verb, "skipped", detail=why))
             elif len(ended) == len(before) and len(self.threads) < (self.settings.jobs or _JOBS):
                 self.report.started(step)
+                self.began[index] = time.monotonic()
                 if step.verb == "mount_drive":
                     # google.colab's mount talks to the page, and works in the main thread only.
                     self._end(index, self._timed(step, self.settings))
                 else:
-                    self.threads[index] = threading.Thread(
-                        target=self._work, args=(index,), name=f"line {step.line}", daemon=True
-                    )
-                    self.threads[index].start()
+                    self.threads[index] = self.cancellation.start(self._work, index, name=f"line {step.line}")
 
     def _work(self, index: int) -> None:
-        cancellation.listen(self.stop, self._in_main_thread, self.connections)
         try:
             result = self._timed(self.steps[index], self.settings)
         except cancellation.Stopped:
@@ -202,7 +207,8 @@ class _Run:
         except BaseException as error:  # noqa: BLE001 - a mistake of ours must end the cell, not only this thread
             self._tell(functools.partial(_raise, error))
             return
-        self._tell(lambda: self._end(index, result))
+        if result.status != "failed" or not self.cancellation.event.is_set():  # else it failed because it was stopped
+            self._tell(lambda: self._end(index, result))
 
     def _tell(self, call: Callable[[], None]) -> None:
         self.events.put(call)
@@ -212,6 +218,8 @@ class _Run:
         answer: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
 
         def run() -> None:
+            if self.cancellation.event.is_set():
+                return
             try:
                 answer.put((call(), None))
             except Exception as error:  # noqa: BLE001 - it is raised in the thread that asked
@@ -277,13 +285,38 @@ class _Run:
         done = [other for other, ended in self.results.items() if ended.status in {"done", "up-to-date"}]
         self.order.look_again([*self.results, *self.threads], done)
 
-    def _halt(self) -> None:
-        """Stop what runs: commands are killed with their families, connections are closed."""
-        self.stop.set()
-        cancellation.close(self.connections)
-        deadline = time.monotonic() + _PATIENCE
-        for thread in list(self.threads.values()):
-            thread.join(max(0.0, deadline - time.monotonic()))
+    def _halt(self) -> str:
+        """Stop what runs and wait until it has ended; return what is kept, and what has not ended.
+
+        A step that is moving its files in is waited for, as long as that takes: so nothing changes DEST afterwards.
+        """
+        self.cancellation.cancel()
+        ends = time.monotonic() + _PATIENCE
+        try:
+            for thread in self.threads.values():
+                while thread.is_alive() and (self.cancellation.is_committing or time.monotonic() < ends):
+                    thread.join(_TICK)
+        finally:  # also when a second interrupt ends the wait
+            alive = self._interrupted()
+        done = sum(step.status in {"done", "up-to-date"} for step in self.results.values())
+        kept = f"{done} of {len(self.steps)} steps are done" if done else ""
+        late = f"line {', '.join(map(str, alive))} has not ended yet, and changes nothing any more" if alive else ""
+        return "; ".join(filter(None, (kept, late)))
+
+    def _interrupted(self) -> list[int]:
+        """Say of each step what it came to; return the lines of those whose threads have not ended."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                call = self.events.get_nowait()
+                with contextlib.suppress(Exception):  # a mistake of ours, when we are stopping anyway
+                    call()
+        alive = [self.steps[index].line for index, thread in self.threads.items() if thread.is_alive()]
+        for index, step in enumerate(self.steps):
+            if index not in self.results:
+                seconds = time.monotonic() - self.began[index] if index in self.began else 0.0
+                self.results[index] = StepResult(step.line, step.verb, "interrupted", seconds)
+                self.report.ended(step, self.results[index])
+        return alive
 
 
 class _Stoppable:

@@ -1,6 +1,7 @@
-"""What work in another thread needs of the main one: to be told to stop, and to have done there what works only there.
+"""How the threads of a run are told to stop, and have done in the main thread what works only there.
 
-Python interrupts its main thread alone, and a notebook's prompts and messages to its page work in no other.
+Python interrupts its main thread alone, and a notebook's prompts and messages to its page work in no other. So each
+other thread asks here, in every loop and before every wait; in the main thread a `KeyboardInterrupt` comes by itself.
 """
 
 from __future__ import annotations
@@ -9,19 +10,16 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-__all__ = ["Stopped", "check", "close", "in_main_thread", "listen", "note", "sleep"]
+__all__ = ["Cancellation", "Stopped", "check", "committing", "in_main_thread", "note", "sleep", "start_thread"]
 
 _T = TypeVar("_T")
-_Caller = Callable[[Callable[[], Any]], Any]
 
-_event: ContextVar[threading.Event | None] = ContextVar("colab_magics_stopping", default=None)
-_caller: ContextVar[_Caller | None] = ContextVar("colab_magics_main_thread", default=None)
-_open: ContextVar[WeakSet[socket.socket] | None] = ContextVar("colab_magics_open", default=None)
+_current: ContextVar[Cancellation | None] = ContextVar("colab_magics_cancellation", default=None)
 
 
 class Stopped(BaseException):
@@ -31,59 +29,104 @@ class Stopped(BaseException):
     """
 
 
-def listen(event: threading.Event, caller: _Caller, connections: WeakSet[socket.socket] | None = None) -> None:
-    """Prepare this thread for being stopped.
+class Cancellation:
+    """What the threads of one run share.
 
     Parameters
     ----------
-    event : threading.Event
-        What `check` looks at from now on.
-    caller : callable
-        What `in_main_thread` uses.
-    connections : WeakSet, optional
-        Where `note` puts the connections of this thread.
+    in_main_thread : callable
+        Calls what it is given in the main thread, and returns what that returns.
     """
-    _event.set(event)
-    _caller.set(caller)
-    _open.set(connections)
+
+    def __init__(self, in_main_thread: Callable[[Callable[[], Any]], Any]) -> None:
+        self.in_main_thread = in_main_thread
+        self.event = threading.Event()
+        self.connections: WeakSet[socket.socket] = WeakSet()
+        self._lock = threading.Lock()
+        self._committing = 0
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether a thread is past its last look at whether to stop."""
+        return self._committing > 0
+
+    def cancel(self) -> None:
+        """Tell all threads to stop, and end the connections on which they wait; from here on none begins to commit."""
+        with self._lock:
+            self.event.set()
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                # The plain one also where TLS runs over it: its own would take from the reader what it reads with.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    @contextlib.contextmanager
+    def commit(self) -> Iterator[None]:
+        """See `committing`."""
+        with self._lock:
+            if self.event.is_set():
+                raise Stopped
+            self._committing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._committing -= 1
+
+    def start(self, work: Callable[..., object], *args: object, name: str) -> threading.Thread:
+        """Start a thread of the run."""
+        context = copy_context()
+        context.run(_current.set, self)
+        thread = threading.Thread(target=context.run, args=(work, *args), name=name, daemon=True)
+        thread.start()
+        return thread
 
 
-def note(connection: socket.socket | None) -> None:
-    """Take note of a connection that this thread may wait on for long."""
-    connections = _open.get()
-    if connections is not None and connection is not None:
-        connections.add(connection)
-
-
-def close(connections: Iterable[socket.socket]) -> None:
-    """End connections, so that who waits on one wakes up, and then finds that it is to stop."""
-    for connection in list(connections):
-        with contextlib.suppress(OSError):
-            # The plain one also where TLS runs over it: its own would take from the reader what it reads with.
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+def check() -> None:
+    """Raise Stopped when this thread's work is to stop; cheap enough for every piece of a file."""
+    run = _current.get()
+    if run is not None and run.event.is_set():
+        raise Stopped
 
 
 def sleep(seconds: float) -> None:
     """Wait, but no longer than until this thread's work is to stop."""
-    event = _event.get()
-    if event is None:
+    run = _current.get()
+    if run is None:
         time.sleep(seconds)
-    else:
-        event.wait(seconds)
-        check()
-
-
-def check() -> None:
-    """Raise Stopped when this thread's work is to stop."""
-    event = _event.get()
-    if event is not None and event.is_set():
+    elif run.event.wait(seconds):
         raise Stopped
+
+
+def note(connection: socket.socket | None) -> None:
+    """Take note of a connection that this thread may wait on for long, so that a stop can end it."""
+    run = _current.get()
+    if run is not None and connection is not None:
+        run.connections.add(connection)
+        check()  # a stop that came before the note did not see it
+
+
+@contextlib.contextmanager
+def committing() -> Iterator[None]:
+    """Look at whether to stop for the last time; what is done inside is waited for.
+
+    Whoever stops a run can rely on it that DEST does not change after that, unless a thread is inside already.
+    """
+    run = _current.get()
+    with run.commit() if run is not None else contextlib.nullcontext():
+        yield
+
+
+def start_thread(work: Callable[..., object], *args: object, name: str) -> threading.Thread:
+    """Start a thread that belongs to the same run as this one, if any, and shares its other context."""
+    thread = threading.Thread(target=copy_context().run, args=(work, *args), name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def in_main_thread(call: Callable[[], _T]) -> _T:
     """Return what `call` returns, or raise what it raises, in the main thread when this is another of a run's."""
-    caller = _caller.get()
-    if caller is None:
+    run = _current.get()
+    if run is None:
         return call()
-    result: _T = caller(call)
+    result: _T = run.in_main_thread(call)
     return result

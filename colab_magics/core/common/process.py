@@ -9,6 +9,7 @@ import selectors
 import shlex
 import signal
 import subprocess
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ from colab_magics import masking
 from colab_magics.core.common import cancellation
 from colab_magics.errors import StepError
 
-__all__ = ["Finished", "run", "stop"]
+__all__ = ["Finished", "capture", "describe", "run", "stop"]
 
 _TAIL_LINES = 400
 _GRACE = 1.0  # seconds between asking a command to end and killing it
-_POLL = 0.2  # seconds after which a silent pipe's command is asked whether it has ended
+_POLL = 0.2  # seconds after which a silent command is asked whether it has ended, and we whether we are to stop
+_LOOK = 0.01  # seconds between two looks at whether all have ended
 
 
 @dataclass(frozen=True)
@@ -109,24 +111,92 @@ def run(
     try:
         with child.stdout or open(os.devnull, "rb") as stream, selectors.DefaultSelector() as ready:
             ready.register(stream, selectors.EVENT_READ)
-            while True:
+            is_open = True
+            while is_open or child.poll() is None:
                 cancellation.check()
-                # What the command left running in the background may hold the pipe open for ever.
-                if ready.select(_POLL):
-                    if not (data := os.read(stream.fileno(), 65536)):
-                        break
+                if not is_open:
+                    # It closed its output and works on.
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        child.wait(_POLL)
+                elif ready.select(_POLL):
+                    data = os.read(stream.fileno(), 65536)
                     take(mask.feed(decoder.decode(data)))
-                elif child.poll() is not None:
-                    break
-                else:
+                    is_open = bool(data)
+                elif child.poll() is None:
                     take(mask.settle())  # a prompt or a progress line that pauses is not held back
-        child.wait()
+                else:
+                    is_open = False  # what the command left running in the background may hold the pipe for ever
     except BaseException:
         stop(child)
         raise
     finally:
         take(mask.feed(decoder.decode(b"", final=True)) + mask.flush())
     return Finished(child.returncode, "".join(kept))
+
+
+def capture(
+    commands: Sequence[Sequence[str]],
+    *,
+    env: Mapping[str, str],
+    timeout: float,
+    feed: str = "",
+) -> list[tuple[int, str, str]]:
+    """Run commands side by side, and return the status, the output and the errors of each, as they are.
+
+    Parameters
+    ----------
+    commands : sequence of sequences of str
+        Argument lists.
+    env : mapping
+        Their whole environment.
+    timeout : float
+        Seconds that each may take.
+    feed : str, optional
+        What each reads.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such command.
+    subprocess.TimeoutExpired
+        When one took longer.
+    """
+    children: list[subprocess.Popen[str]] = []
+    try:
+        for command in commands:
+            children.append(  # noqa: PERF401 - what has started must be known when the next one fails to
+                subprocess.Popen(
+                    command,
+                    env=dict(env),
+                    stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                    start_new_session=True,  # with no terminal, nothing can stop to ask
+                )
+            )
+        answers = [_answer(child, feed or None, timeout) for child in children]
+    finally:
+        for child in children:
+            if child.poll() is None:
+                stop(child)
+            for stream in (child.stdin, child.stdout, child.stderr):
+                if stream:
+                    stream.close()
+    return [(child.returncode, *answer) for child, answer in zip(children, answers, strict=True)]
+
+
+def _answer(child: subprocess.Popen[str], feed: str | None, timeout: float) -> tuple[str, str]:
+    ends = time.monotonic() + timeout
+    while True:
+        cancellation.check()
+        try:
+            return child.communicate(feed, timeout=_POLL)
+        except subprocess.TimeoutExpired:
+            feed = None
+            if time.monotonic() > ends:
+                raise
 
 
 def describe(command: Sequence[str] | str) -> str:
@@ -140,10 +210,45 @@ def _shell() -> str:
 
 def stop(child: subprocess.Popen[Any]) -> None:
     """End a command that was started in a session of its own, and all that it started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    try:
+        _signal(child, signal.SIGTERM)
+        _wait(child)
+    finally:  # also when whoever waits is interrupted once more
+        _signal(child, signal.SIGKILL)
+        _wait(child)
+
+
+def _signal(child: subprocess.Popen[Any], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)
+    for pid in _family(child.pid):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(_GRACE)
-            if number == signal.SIGKILL:
-                return
+            os.kill(pid, number)
+
+
+def _wait(child: subprocess.Popen[Any]) -> None:
+    """Wait until a command and all that it started have ended, but not for longer than the grace."""
+    ends = time.monotonic() + _GRACE
+    while (child.poll() is None or _family(child.pid)) and time.monotonic() < ends:
+        time.sleep(_LOOK)
+
+
+def _family(leader: int) -> set[int]:
+    """Return the processes of a session that live, and those below them; none where there is no ``/proc``.
+
+    A group is not enough: ``timeout`` and shells with job control put what they start into another one.
+    """
+    parents: dict[int, int] = {}
+    found: set[int] = set()
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                # proc_pid_stat(5); behind the name, in which any byte may stand: state, parent, group, session.
+                state, parent, _, session = file.read().rpartition(b")")[2].split()[:4]
+                if state not in {b"Z", b"X"}:
+                    parents[int(name)] = int(parent)
+                    if int(session) == leader:
+                        found.add(int(name))
+    while below := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= below
+    return found

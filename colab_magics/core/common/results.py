@@ -161,7 +161,7 @@ class StepResult:
         The line of the block that it stands on, from 1.
     verb : str
         What it is.
-    status : {'done', 'up-to-date', 'failed', 'skipped', 'planned'}
+    status : {'done', 'up-to-date', 'failed', 'skipped', 'planned', 'interrupted'}
         How it ended.
     seconds : float
         How long it took.
@@ -201,7 +201,7 @@ class BootstrapResult:
 
     def __repr__(self) -> str:
         ended = [step.status for step in self.steps]
-        order = ("done", "up-to-date", "planned", "failed", "skipped")
+        order = ("done", "up-to-date", "planned", "failed", "skipped", "interrupted")
         counts = [f"{ended.count(status)} {status.replace('-', ' ')}" for status in order if status in ended]
         parts = ", ".join(counts) or "nothing to do"
         saved = sum(step.seconds for step in self.steps) - self.seconds

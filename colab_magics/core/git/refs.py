@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from colab_magics import masking
-from colab_magics.core.common import cancellation, process
+from colab_magics.core.common import process
 from colab_magics.core.git.broker import Broker
 from colab_magics.core.git.errors import Refusal, read_refusal
 from colab_magics.core.git.specs import Spec
@@ -30,7 +29,6 @@ __all__ = [
 _FULL = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
 _TIMEOUT = 120.0  # seconds for one ls-remote
-_POLL = 0.2  # seconds after which a silent host leaves room to be interrupted
 
 
 class NeedsTokenError(Exception):
@@ -130,46 +128,12 @@ def _ls_remote(spec: Spec) -> list[str]:
 
 
 def _side_by_side(commands: Sequence[Sequence[str]], env: Mapping[str, str], host: str) -> list[tuple[int, str, str]]:
-    # Started by this thread, not by a pool: an interrupt ends them instead of waiting for them.
-    children: list[subprocess.Popen[str]] = []
     try:
-        for command in commands:
-            children.append(  # noqa: PERF401 - what has started must be known when the next one fails to
-                subprocess.Popen(
-                    command,
-                    env=dict(env),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                    errors="replace",
-                    start_new_session=True,
-                )
-            )
-        answers = [_answer(child) for child in children]
+        return process.capture(commands, env=env, timeout=_TIMEOUT)
     except FileNotFoundError:
         raise InstallError("git was not found; install it (apt-get install git) and run it again") from None
     except subprocess.TimeoutExpired:
         raise InstallError(f"{host} does not answer within {_TIMEOUT:.0f} s; check the network, run it again") from None
-    finally:
-        for child in children:
-            if child.poll() is None:
-                process.stop(child)
-            for stream in (child.stdout, child.stderr):
-                if stream:
-                    stream.close()
-    return [(child.returncode, out, err) for child, (out, err) in zip(children, answers, strict=True)]
-
-
-def _answer(child: subprocess.Popen[str]) -> tuple[str, str]:
-    ends = time.monotonic() + _TIMEOUT
-    while True:
-        cancellation.check()
-        try:
-            return child.communicate(timeout=_POLL)
-        except subprocess.TimeoutExpired:
-            if time.monotonic() > ends:
-                raise
 
 
 def pick_ref(listing: str, spec: Spec) -> Remote | None:

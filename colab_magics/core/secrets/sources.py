@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 
-from colab_magics.core.common import cancellation, environment
+from colab_magics.core.common import cancellation, environment, process
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.secrets.hosts import host_of
 
@@ -134,17 +134,7 @@ def from_person(prompt: str, settings: Settings) -> tuple[str, str] | None:
 
 def _output(command: list[str], feed: str = "", **environ: str) -> str | None:
     try:
-        done = subprocess.run(
-            command,
-            input=feed,
-            env={**os.environ, **environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=_TIMEOUT,
-            text=True,
-            check=False,
-            start_new_session=True,  # with no terminal, nothing can stop to ask
-        )
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        [(status, output, _)] = process.capture([command], env={**os.environ, **environ}, timeout=_TIMEOUT, feed=feed)
+    except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout if done.returncode == 0 else None
+    return output if status == 0 else None

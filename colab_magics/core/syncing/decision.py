@@ -11,8 +11,8 @@ from typing import Protocol
 
 from colab_magics.core.archives.members import Member
 from colab_magics.core.common.bulk import uncollected
+from colab_magics.core.syncing.manifest import FOLDER, Manifest, Record
 from colab_magics.core.syncing.options import Selection
-from colab_magics.core.syncing.state import FOLDER, Manifest, Record
 
 __all__ = ["Decision", "Tree", "decide"]
 

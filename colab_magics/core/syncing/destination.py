@@ -14,8 +14,8 @@ from colab_magics.core.common.settings import Settings
 from colab_magics.core.http.links import Link
 from colab_magics.core.syncing.disktree import DiskTree
 from colab_magics.core.syncing.journal import is_pending
+from colab_magics.core.syncing.manifest import FOLDER, MANIFEST, Manifest
 from colab_magics.core.syncing.options import Options
-from colab_magics.core.syncing.state import FOLDER, MANIFEST, Manifest
 from colab_magics.errors import LayoutError
 
 __all__ = ["Dest", "Place", "becomes_file", "done_already", "done_before", "place_of", "validator"]

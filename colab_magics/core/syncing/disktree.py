@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 from colab_magics.core.archives.members import PIECE
+from colab_magics.core.common.cancellation import check
 
 __all__ = ["DiskTree"]
 
@@ -30,6 +31,7 @@ class DiskTree:
         """Return what stands at `name` itself, or None."""
         if self._is_new:
             return None
+        check()
         try:
             return os.lstat(f"{self._root}/{name}")
         except (FileNotFoundError, NotADirectoryError):
@@ -40,6 +42,7 @@ class DiskTree:
         crc = 0
         with open(f"{self._root}/{name}", "rb") as file:
             while piece := file.read(PIECE):
+                check()
                 crc = zlib.crc32(piece, crc)
         return crc
 

@@ -6,10 +6,9 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from colab_magics.core.syncing import state
 from colab_magics.core.syncing.disktree import DiskTree
+from colab_magics.core.syncing.manifest import FOLDER, Manifest
 from colab_magics.core.syncing.options import Options, Selection
-from colab_magics.core.syncing.state import Manifest
 
 __all__ = ["Choice"]
 
@@ -73,4 +72,4 @@ class Choice:
 
 
 def _is_ours(name: str) -> bool:
-    return name[0] == "." and name.partition("/")[0].casefold() == state.FOLDER
+    return name[0] == "." and name.partition("/")[0].casefold() == FOLDER

@@ -15,14 +15,14 @@ from typing import Any
 from colab_magics.core.archives.members import safe_name
 from colab_magics.core.common.layout import free_name
 from colab_magics.core.http.partial import clear_but_part
-from colab_magics.core.syncing.state import (
+from colab_magics.core.syncing.manifest import (
     FOLDER,
     MANIFEST,
     UNFINISHED,
     Manifest,
     Record,
-    sibling_folder,
-    work_folder,
+    sibling_path,
+    work_path,
     write_whole,
 )
 from colab_magics.errors import ArchiveError
@@ -68,8 +68,8 @@ class Journal:
     manifest: Manifest = field(default_factory=Manifest)
 
     def commit(self, dest: Path) -> None:
-        """Make the moves; what was staged lies in ``work_folder(dest) / 'tree'``."""
-        write_whole(work_folder(dest) / MANIFEST, self.manifest.dump())
+        """Make the moves; what was staged lies in ``work_path(dest) / 'tree'``."""
+        write_whole(work_path(dest) / MANIFEST, self.manifest.dump())
         steps = {
             "removals": [[name, r.size, r.mtime_ns] for name, r in self.removals],
             "backups": self.backups,
@@ -100,8 +100,8 @@ def recover(dest: Path) -> bool:
     for name in (_JOURNAL, f"{_JOURNAL}{UNFINISHED}", f"{MANIFEST}{UNFINISHED}"):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             (dest / FOLDER / name).unlink()
-    clear_but_part(work_folder(dest))
-    clear_but_part(sibling_folder(dest))
+    clear_but_part(work_path(dest))
+    clear_but_part(sibling_path(dest))
     return steps is not None
 
 
@@ -139,7 +139,7 @@ def _read(dest: Path) -> dict[str, Any] | None:
 
 
 def _replay(dest: Path, steps: dict[str, Any]) -> None:
-    root, work = os.fspath(dest), work_folder(dest)
+    root, work = os.fspath(dest), work_path(dest)
     for name, size, mtime_ns in steps["removals"]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             if Record(size, mtime_ns, 0).fits(os.lstat(f"{root}/{name}")):

@@ -19,14 +19,22 @@ from colab_magics.core.archives.stream.parts import UnstreamableError
 from colab_magics.core.archives.stream.streaming import Stream
 from colab_magics.core.archives.stream.table import Table
 from colab_magics.core.common.bulk import uncollected
-from colab_magics.core.common.cancellation import Stopped
+from colab_magics.core.common.cancellation import Stopped, committing
 from colab_magics.core.common.disk import check_writable
 from colab_magics.core.http.client import Received
 from colab_magics.core.http.partial import clear_but_part
-from colab_magics.core.syncing import state
 from colab_magics.core.syncing.decision import Decision
 from colab_magics.core.syncing.journal import Journal, is_pending, places_for
-from colab_magics.core.syncing.state import Manifest, Record
+from colab_magics.core.syncing.manifest import (
+    FOLDER,
+    MANIFEST,
+    Manifest,
+    Record,
+    dump_columns,
+    sibling_path,
+    work_path,
+    write_whole,
+)
 from colab_magics.errors import ArchiveError, LinkError, TransferError
 
 __all__ = ["OneFile", "bring_all", "bring_in", "stage", "work_folder"]
@@ -71,8 +79,8 @@ def work_folder(root: Path, *, dry_run: bool) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="colab_magics-") as temporary:
             yield Path(temporary)
         return
-    work = state.work_folder(root) if root.is_dir() else state.sibling_folder(root)
-    made = [parent for parent in work.parents if not parent.exists() or parent.name == state.FOLDER]
+    work = work_path(root) if root.is_dir() else sibling_path(root)
+    made = [parent for parent in work.parents if not parent.exists() or parent.name == FOLDER]
     work.mkdir(parents=True, exist_ok=True)
     clear: Callable[[Path], object] = _clear
     try:
@@ -190,7 +198,7 @@ def bring_all(root: Path, work: Path, stream: Stream, table: Table, links: dict[
 
     def manifest(stamps: array[int]) -> bytes:
         numbers = table.sizes, stamps, table.crcs
-        return state.dump_columns(links, folders, table.names, *numbers, "d" * len(table.names))
+        return dump_columns(links, folders, table.names, *numbers, "d" * len(table.names))
 
     data = manifest(table.stamps)
     stream.finish()
@@ -199,8 +207,9 @@ def bring_all(root: Path, work: Path, stream: Stream, table: Table, links: dict[
     if table.names and os.stat(tree / table.names[0]).st_mtime_ns != table.stamps[0]:
         # This disk keeps time stamps in its own way.
         data = manifest(array("q", [os.stat(tree / name).st_mtime_ns for name in table.names]))
-    state.write_whole(tree / state.FOLDER / state.MANIFEST, data)
-    tree.rename(root)
+    write_whole(tree / FOLDER / MANIFEST, data)
+    with committing():
+        tree.rename(root)
 
 
 def bring_in(root: Path, shown: str, work: Path, decision: Decision, manifest: Manifest, *, whole: bool) -> None:
@@ -227,7 +236,8 @@ def bring_in(root: Path, shown: str, work: Path, decision: Decision, manifest: M
         for name in decision.folders:
             (tree / name).mkdir(parents=True, exist_ok=True)
         manifest.save(tree)
-        tree.rename(root)
+        with committing():
+            tree.rename(root)
         return
     root.mkdir(parents=True, exist_ok=True)
     if not decision.changes:
@@ -238,18 +248,20 @@ def bring_in(root: Path, shown: str, work: Path, decision: Decision, manifest: M
     check_writable(root, sorted({os.path.dirname(name) for name in touched}), shown)
     for member in decision.updated:
         _keep_mode(root / member.name, tree / member.name, executable=member.executable)
-    home = state.work_folder(root)
+    home = work_path(root)
     if home != work:
         home.parent.mkdir(exist_ok=True)
         work.rename(home)
-    Journal(
+    journal = Journal(
         removals=decision.removals,
         backups=places_for(root, decision.backups),
         drops=decision.drops,
         folders=decision.folders,
         moves=[(member.name, decision.seen.get(member.name)) for member in decision.written],
         manifest=manifest,
-    ).commit(root)
+    )
+    with committing():
+        journal.commit(root)
 
 
 def _write(archive: Archive, member: Member, place: Path) -> None:

@@ -30,7 +30,7 @@ from colab_magics.core.http.client import Client, Received
 from colab_magics.core.http.links import Link
 from colab_magics.core.http.partial import PART
 from colab_magics.core.secrets import secrets
-from colab_magics.core.syncing import journal, state
+from colab_magics.core.syncing import journal, mutex
 from colab_magics.core.syncing.decision import Decision, decide
 from colab_magics.core.syncing.destination import (
     Dest,
@@ -43,9 +43,9 @@ from colab_magics.core.syncing.destination import (
 )
 from colab_magics.core.syncing.disktree import DiskTree
 from colab_magics.core.syncing.filter import Choice
+from colab_magics.core.syncing.manifest import Manifest, Record, join_names, sibling_path
 from colab_magics.core.syncing.options import Options, Selection
 from colab_magics.core.syncing.staging import OneFile, bring_all, bring_in, stage, work_folder
-from colab_magics.core.syncing.state import Manifest, Record
 from colab_magics.errors import ArchiveError, LayoutError, LinkError, TokenError
 
 __all__ = ["is_complete", "sync"]
@@ -197,13 +197,13 @@ class _Run:
 
     def _clear_beside(self, done: SyncResult) -> None:
         """Clear what a run left that died just behind the rename which made DEST complete."""
-        beside = state.sibling_folder(Path(os.path.realpath(done.path)))
+        beside = sibling_path(Path(os.path.realpath(done.path)))
         if not self.options.dry_run and beside.is_dir():
             shutil.rmtree(beside, ignore_errors=True)
 
     def _locked(self, place: Place) -> SyncResult:
         shown = str(place.shown)
-        with disk_errors(place.root, shown), state.locked(place.root, self.progress, shown=shown):
+        with disk_errors(place.root, shown), mutex.locked(place.root, self.progress, shown=shown):
             if place.root.exists() and not place.root.is_dir():
                 raise LayoutError(f"{shown!r} is a file; choose another place for the folder, or move it away")
             if place.name is not None and (place.root / place.name).is_dir():
@@ -320,8 +320,8 @@ class _Run:
         entry: dict[str, object] = {
             **self.options.signature,
             "name": place.name,
-            "members": state.join_names(sorted(names)),
-            "folders": state.join_names(sorted(folders)),
+            "members": join_names(sorted(names)),
+            "folders": join_names(sorted(folders)),
         }
         return {**entry, "etag": received.answer.etag} if received.answer.etag else entry
 

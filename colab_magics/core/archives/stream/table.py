@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from colab_magics.core.archives.members import Member
-from colab_magics.core.syncing.state import FOLDER
+from colab_magics.core.syncing.manifest import FOLDER
 
 __all__ = ["Table"]
 

@@ -1,30 +1,18 @@
-"""What a sync leaves in DEST, and the lock that guards it.
-
-Everything lies in ``DEST/.colab_magics/``, but the lock: DEST may not exist yet, so locks lie in the user's
-cache folder under a digest of DEST's real path.
-"""
+"""What a sync leaves in ``DEST/.colab_magics/``: the manifest of what it wrote."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
-import tempfile
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
-
-from colab_magics.core.common import cancellation
 from colab_magics.core.common.bulk import uncollected
-from colab_magics.core.common.progress import SILENT, Progress
 
 __all__ = [
     "FOLDER",
@@ -34,9 +22,8 @@ __all__ = [
     "Record",
     "dump_columns",
     "join_names",
-    "locked",
-    "sibling_folder",
-    "work_folder",
+    "sibling_path",
+    "work_path",
     "write_whole",
 ]
 
@@ -45,7 +32,7 @@ FOLDER = ".colab_magics"
 
 #: The manifest's name in it.
 MANIFEST = "manifest.json"
-#: What the name of a file ends with that is not all written; DEST's lock is held meanwhile, so there is one at most.
+#: What the name of a file ends with that is not all written; the mutex is held meanwhile, so there is one at most.
 UNFINISHED = ".new"
 
 _VERSION = 1
@@ -54,7 +41,6 @@ _ORIGINS = {"d": "folder", "f": "file", "u": "found"}
 _LETTERS = {origin: letter for letter, origin in _ORIGINS.items()}
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 _WORK = "work"
-_PATIENCE = 0.05  # seconds between two looks at a lock that another run holds
 
 
 class Record(NamedTuple):
@@ -207,12 +193,12 @@ def _read(dest: Path) -> dict[str, Any]:
     return data
 
 
-def work_folder(dest: Path) -> Path:
+def work_path(dest: Path) -> Path:
     """Return where a sync into an existing DEST downloads and stages: on the same file system."""
     return dest / FOLDER / _WORK
 
 
-def sibling_folder(dest: Path) -> Path:
+def sibling_path(dest: Path) -> Path:
     """Return where a sync into a new DEST downloads and stages: beside it, to become it in one rename."""
     return dest.with_name(f".{dest.name}{FOLDER}")
 
@@ -228,43 +214,3 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def locked(dest: Path, progress: Progress = SILENT, *, shown: str = "") -> Iterator[bool]:
-    """Hold DEST's lock; of two runs into one DEST the second waits.
-
-    The lock is the kernel's own (``flock``), so that of a process that died is free at once.
-
-    Yields
-    ------
-    bool
-        Whether another run was waited for.
-    """
-    digest = hashlib.sha256(os.path.realpath(dest).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    lock = FileLock(_lock_folder() / f"{digest}.lock", thread_local=False)
-    waited = False
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if not waited:
-                progress.say(f"waiting for another sync into {shown or dest} to end")
-            waited = True
-            cancellation.sleep(_PATIENCE)
-    try:
-        yield waited
-    finally:
-        lock.release()
-
-
-def _lock_folder() -> Path:
-    mine = Path(tempfile.gettempdir()) / f"colab_magics-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    for folder in (user_cache_path("colab_magics") / "locks", mine):
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if os.access(folder, os.W_OK):
-                return folder
-        except OSError:
-            continue
-    return Path(tempfile.gettempdir())

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from colab_magics.core.common import disk
-from colab_magics.core.syncing import journal, state
+from colab_magics.core.syncing import journal
 from colab_magics.core.syncing.journal import Journal, places_for, recover
-from colab_magics.core.syncing.state import FOLDER, Manifest, Record, locked, work_folder, write_whole
+from colab_magics.core.syncing.manifest import FOLDER, Manifest, Record, join_names, work_path, write_whole
+from colab_magics.core.syncing.mutex import locked
 from colab_magics.errors import LayoutError, TransferError
 
 # A tar's names need not be UTF-8: surrogates are among them.
@@ -29,7 +30,7 @@ def test_a_manifest_comes_back_as_it_was(
     tmp_path: Path, files: dict[str, Record], folders: list[str], members: list[str]
 ) -> None:
     """Whatever the names are; of the links alone, too."""
-    manifest = Manifest(files, folders, {"x": {"members": state.join_names(members), "include": ["*"]}})
+    manifest = Manifest(files, folders, {"x": {"members": join_names(members), "include": ["*"]}})
     manifest.save(tmp_path)
     assert Manifest.load(tmp_path) == manifest
     assert Manifest.load(tmp_path).members("x") == Manifest.load_links(tmp_path).members("x") == members
@@ -62,7 +63,7 @@ def test_a_file_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def staged(dest: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
-        place = work_folder(dest) / "tree" / name
+        place = work_path(dest) / "tree" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text)
 
