@@ -16,7 +16,7 @@ from pathlib import Path
 from colab_magics import __version__, core, masking
 from colab_magics.core.blocks.verbs import Arguments, count, parser, suggestion
 from colab_magics.core.common.settings import Settings
-from colab_magics.display import Lines, described
+from colab_magics.display import Lines, described, interrupts_in_one_line
 from colab_magics.errors import ColabMagicsError, Interrupted, PlanError
 
 __all__ = ["main"]
@@ -53,14 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _main(words)
+        with interrupts_in_one_line():
+            return _main(words)
     except PlanError as error:
         return _complain(error, _WRONG)
     except ColabMagicsError as error:
         return _complain(error, _FAILED)
-    except KeyboardInterrupt as interrupt:
-        told = interrupt if isinstance(interrupt, Interrupted) else Interrupted()
-        sys.stderr.write(f"{told}\n")
+    except Interrupted as interrupt:
+        sys.stderr.write(f"{interrupt}\n")
         return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain when it flushes at exit.

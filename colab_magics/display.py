@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from colab_magics import masking
 from colab_magics.core.common.results import SyncResult
+from colab_magics.errors import Interrupted
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["Lines", "described"]
+__all__ = ["Lines", "described", "interrupts_in_one_line"]
 
 _DELAY = 0.4  # seconds; what is over sooner shows no bar
 
@@ -91,6 +94,17 @@ class Lines:
             stream.write(masking.redact(text))
             if self._flush:
                 stream.flush()
+
+
+@contextmanager
+def interrupts_in_one_line() -> Iterator[None]:
+    """Let an interrupt be one line for a person, wherever it came; as a context or a decorator."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted from None
 
 
 def described(result: object) -> list[str]:

@@ -21,7 +21,7 @@ from traitlets import Bool, Enum, Int, Unicode, observe
 from colab_magics import completion, core, masking
 from colab_magics.core.blocks.verbs import parser
 from colab_magics.core.common.settings import INSTALLERS, Settings
-from colab_magics.display import Lines, described
+from colab_magics.display import Lines, described, interrupts_in_one_line
 from colab_magics.errors import PlanError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def _help(verb: str) -> str:
 def _documented(method: Callable[..., Any]) -> Callable[..., Any]:
     """Let ``magic?`` show the help of a verb, which is written when it is asked for: loading must not wait for it."""
     verb = method.__name__
+    method = interrupts_in_one_line()(method)
     method.getdoc = lambda: _help(verb)  # type: ignore[attr-defined]  # what IPython and Colab ask before __doc__
     return method
 

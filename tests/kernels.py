@@ -105,23 +105,34 @@ class Kernel:
         *,
         answers: tuple[str, ...] = (),
         until: Callable[[Said], bool] = lambda _: True,
+        interrupt_when: Callable[[Said], bool] = lambda _: False,
         **options: Any,
     ) -> Said:
         """Execute a cell; return all that came on every channel until the kernel was idle and had replied.
 
         Then wait for `until`, 5 seconds at most: what goes through a file descriptor may arrive after that.
+        As soon as `interrupt_when` holds, press the stop button once.
         """
         return self._collect(
-            self.client.execute(code, allow_stdin=True, stop_on_error=False, **options), list(answers), until
+            self.client.execute(code, allow_stdin=True, stop_on_error=False, **options),
+            list(answers),
+            until,
+            interrupt_when,
         )
 
     def ask(self, method: str, *args: Any, **options: Any) -> Said:
         """Send a request other than execute (``complete``, ``inspect``, ``history``)."""
         return self._collect(getattr(self.client, method)(*args, **options), [], lambda _: True)
 
-    def _collect(self, request: str, answers: list[str], until: Callable[[Said], bool]) -> Said:
+    def _collect(
+        self,
+        request: str,
+        answers: list[str],
+        until: Callable[[Said], bool],
+        interrupt_when: Callable[[Said], bool] = lambda _: False,
+    ) -> Said:
         client, found, deadline = self.client, [], time.monotonic() + 60
-        idle = replied = False
+        idle = replied = interrupted = False
         waiting = 0.0
         while not (idle and replied and until(Said(found))):
             if idle and replied:
@@ -130,6 +141,9 @@ class Kernel:
                     break
             elif time.monotonic() > deadline:
                 raise TimeoutError([m["msg_type"] for m in found])
+            if not interrupted and interrupt_when(Said(found)):
+                interrupted = True
+                self.manager.interrupt_kernel()
             for get, patience in ((client.get_iopub_msg, 0.01), (client.get_stdin_msg, 0), (client.get_shell_msg, 0)):
                 try:
                     message = get(timeout=patience)
@@ -138,7 +152,7 @@ class Kernel:
                 if message["parent_header"].get("msg_id") != request:
                     continue
                 found.append(message)
-                if message["msg_type"] == "input_request":
+                if message["msg_type"] == "input_request" and answers:
                     client.input(answers.pop(0))
                 idle |= message["content"].get("execution_state") == "idle"
                 replied |= get == client.get_shell_msg

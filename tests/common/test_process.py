@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from colab_magics import masking
-from colab_magics.core.common import process
+from colab_magics.core.common import cancellation, process
 from colab_magics.errors import StepError
 
 
@@ -87,6 +89,85 @@ def test_an_interrupt_ends_the_whole_family(tmp_path: Path) -> None:
     assert len(pids) == 2
     for pid in pids:
         assert has_ended(pid)
+
+
+# Each leaves what a signal to the child's own group does not reach, or what does not end by itself.
+FAMILIES = {
+    "closed its output": "echo $$; exec sleep 600 >/dev/null 2>&1",
+    "a group of its own": "timeout 600 sleep 601 & echo $! $$; wait",
+    "a session of its own": "setsid -w sleep 600 & echo $! $$; wait",
+    "hears no request": "trap '' TERM; sleep 600 & echo $! $$; wait",
+}
+
+
+@pytest.mark.parametrize("script", FAMILIES.values(), ids=FAMILIES.keys())
+def test_a_stop_in_another_thread_ends_the_whole_family(script: str) -> None:
+    """Whatever it did with its output, its group or its session."""
+    run, said, caught = cancellation.Cancellation(lambda call: call()), "", list[BaseException]()
+    begun = threading.Event()
+
+    def listen(text: str) -> None:
+        nonlocal said
+        said += text
+        if "\n" in said:
+            begun.set()
+
+    def work() -> None:
+        try:
+            process.run(script, on_output=listen)
+        except BaseException as error:  # noqa: BLE001 - Stopped is no Exception
+            caught.append(error)
+
+    thread = run.start(work, name="command")
+    assert begun.wait(20)
+    run.cancel()
+    thread.join(20)
+    assert [type(error) for error in caught] == [cancellation.Stopped]
+    for pid in map(int, said.split()):
+        assert has_ended(pid)
+
+
+def test_a_second_interrupt_does_not_save_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who presses Ctrl-C again while a command is being ended gets it killed at once."""
+    said = ""
+
+    def listen(text: str) -> None:
+        nonlocal said
+        said += text
+        if "\n" in said:
+            raise KeyboardInterrupt
+
+    def again(_: float) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process.time, "sleep", again)
+    with pytest.raises(KeyboardInterrupt):
+        process.run("trap '' TERM; echo $$; sleep 600", on_output=listen)
+    assert has_ended(int(said))
+
+
+def test_what_is_captured_ends_too() -> None:
+    """git asked in another thread: a stop ends it, and so does its time."""
+    run, caught, beside = cancellation.Cancellation(lambda call: call()), list[BaseException](), Path("pid")
+    os.mkfifo(beside)
+
+    def work() -> None:
+        try:
+            process.capture([["sh", "-c", f"echo $$ > {beside}; exec sleep 600"]], env=os.environ, timeout=600)
+        except BaseException as error:  # noqa: BLE001 - Stopped is no Exception
+            caught.append(error)
+
+    thread = run.start(work, name="command")
+    pid = int(beside.read_text())
+    run.cancel()
+    thread.join(20)
+    assert [type(error) for error in caught] == [cancellation.Stopped]
+    assert has_ended(pid)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.capture([["sleep", "600"]], env=os.environ, timeout=0)
+    command = ["sh", "-c", "cat; echo b >&2; exit 3"]
+    assert process.capture([command], env=os.environ, timeout=9, feed="a") == [(3, "a", "b\n")]
 
 
 def test_a_missing_command_or_folder_is_one_line() -> None:

@@ -117,15 +117,16 @@ class Part:
         self.sha256.update(piece)
 
 
-def clear_but_part(work: Path) -> None:
-    """Clear the folder of a run that was cut short, but for a part that the next one can go on with."""
+def clear_but_part(work: Path) -> int:
+    """Clear the folder of a run that was cut short, but for a part of use to the next one; return its size."""
     part = work / PART
     note = part.with_suffix(".json")
     if not (note.is_file() and part.is_file() and part.stat().st_size >= _WORTH):
         shutil.rmtree(work, ignore_errors=True)
-        return
+        return 0
     for path in work.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         elif path not in {part, note}:
             path.unlink(missing_ok=True)
+    return part.stat().st_size

@@ -8,7 +8,7 @@ import stat
 import tempfile
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import repeat
@@ -20,7 +20,7 @@ from colab_magics.core.archives.stream.streaming import Stream
 from colab_magics.core.archives.stream.table import Table
 from colab_magics.core.common.bulk import uncollected
 from colab_magics.core.common.cancellation import Stopped, committing
-from colab_magics.core.common.disk import check_writable
+from colab_magics.core.common.disk import check_writable, size_text
 from colab_magics.core.http.client import Received
 from colab_magics.core.http.partial import clear_but_part
 from colab_magics.core.syncing.decision import Decision
@@ -35,7 +35,7 @@ from colab_magics.core.syncing.manifest import (
     work_path,
     write_whole,
 )
-from colab_magics.errors import ArchiveError, LinkError, TransferError
+from colab_magics.errors import ArchiveError, Interrupted, LinkError, TransferError
 
 __all__ = ["OneFile", "bring_all", "bring_in", "stage", "work_folder"]
 
@@ -82,22 +82,24 @@ def work_folder(root: Path, *, dry_run: bool) -> Iterator[Path]:
     work = work_path(root) if root.is_dir() else sibling_path(root)
     made = [parent for parent in work.parents if not parent.exists() or parent.name == FOLDER]
     work.mkdir(parents=True, exist_ok=True)
-    clear: Callable[[Path], object] = _clear
     try:
         yield work
-    except (TransferError, LinkError, KeyboardInterrupt, Stopped):
-        clear = clear_but_part
+        shutil.rmtree(work, ignore_errors=True)
+    except BaseException as error:
+        kept = ""
+        if is_pending(root):
+            kept = "all of it has been received, and the next run moves in what is left"
+        elif not isinstance(error, (TransferError, LinkError, KeyboardInterrupt, Stopped)):
+            shutil.rmtree(work, ignore_errors=True)
+        elif size := clear_but_part(work):
+            kept = f"{size_text(size)} of it are kept"
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(kept) from None
         raise
     finally:
-        if not is_pending(root):  # else a move failed, and the next run makes those that are left
-            clear(work)
         for folder in made:
             with suppress(OSError):
                 folder.rmdir()
-
-
-def _clear(work: Path) -> None:
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def stage(archive: Archive, decision: Decision, work: Path, *, keep: bool) -> dict[str, Record]:
