@@ -2,7 +2,8 @@
 
 git runs a helper (`colab_magics.core.git.credential_helper`) that asks a thread of this process over a socket in a
 folder that only this user can enter. So the token is in no argument list, in no environment, in no file and in no
-address: only in the answer to git. Configuration reaches git through ``GIT_CONFIG_COUNT`` (git 2.31 and newer).
+address: only in the answer to git. Configuration reaches git through ``GIT_CONFIG_COUNT`` and
+``GIT_CONFIG_SYSTEM`` (git 2.32 and newer).
 
 What this cannot stop: a program of this same user that asks the socket as git does, while an installation runs.
 Such a program can read the token file as well.
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING
 from colab_magics import masking
 from colab_magics.core.common.addresses import is_loopback
 from colab_magics.core.common.environment import child_path
+from colab_magics.core.git import config as gitconfig
 from colab_magics.core.git import credential_helper, lfs
 from colab_magics.core.secrets import hosts
 from colab_magics.core.secrets.secrets import NAMED_VARIABLE, Credential
@@ -69,6 +71,7 @@ class Broker:
         self.asked: set[str] = set()
         self._tried: dict[str, int] = {}
         self._azure: set[str] = set()
+        self._entries: list[gitconfig.Entry] = []
 
     def __enter__(self) -> Self:
         self.folder = _folder()
@@ -91,46 +94,64 @@ class Broker:
             os.close(handle)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    def environment(self, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> dict[str, str]:
         """Return the environment for git and for whatever starts git: clean, and told to ask this broker.
 
         Parameters
         ----------
         environ : mapping, optional
             What to start from; by default this process's environment.
+        folder : Path, optional
+            Where git will run: a clone may have a configuration of its own.
         """
         env = clean_environment(environ)
-        env["GIT_TERMINAL_PROMPT"] = "0"
-        env["LANGUAGE"] = "en"  # what git says is read here
-        env["SSH_ASKPASS_REQUIRE"] = "never"  # with no terminal either, ssh fails where it would ask
+        self._entries = gitconfig.read({**(os.environ if environ is None else environ), "PATH": env["PATH"]}, folder)
+        env |= {
+            "GIT_TERMINAL_PROMPT": "0",
+            "LANGUAGE": "en",  # what git says is read here
+            "SSH_ASKPASS_REQUIRE": "never",  # with no terminal either, ssh fails where it would ask
+        }
         words = (sys.executable, "-I", "-S", credential_helper.__file__, str(self.folder / "socket"))
-        command = " ".join(shlex.quote(word) for word in words)
         # git tells its helpers too when a credential was good; nothing is kept here, so no Python need start for it.
-        helper = f'f() {{ test "$1" = store || exec {command} "$1"; }}; f'
-        settings: list[tuple[str, str]] = []
+        helper = f'f() {{ test "$1" = store || exec {shlex.join(words)} "$1"; }}; f'
+        # A variable of git's that holds a known secret would be seen by build scripts.
+        settings = [
+            (entry.key, entry.value)
+            for entry in self._entries
+            if entry.scope == "command" and masking.redact(entry.value + entry.key) == entry.value + entry.key
+        ]
+        instead: list[tuple[str, str]] = []
         for host, credential in self.credentials.items():
             if credential is None:
                 continue
-            base = f"{'http' if is_loopback(host.partition(':')[0]) else 'https'}://{host}"
+            here = is_loopback(host.partition(":")[0])
+            base = f"{'http' if here else 'https'}://{host}"
             settings += [
                 (f"credential.{base}.helper", ""),  # forgets the helpers that were configured before
                 (f"credential.{base}.helper", f"!{helper}"),
                 (f"credential.{base}.useHttpPath", "true"),
+                *gitconfig.headers(self._entries, base),
             ]
-            settings += [(f"url.{base}/.insteadOf", prefix) for prefix in hosts.ssh_prefixes(host)]
+            instead += [(f"{base}/", prefix) for prefix in hosts.ssh_prefixes(host)]
+            instead += gitconfig.rewrites(self._entries, base)
+            if here:  # plain http: a proxy would read the token
+                for name in ("no_proxy", "NO_PROXY"):
+                    env[name] = ",".join(filter(None, (env.get(name), host.partition(":")[0])))
         if self.credentials.get("dev.azure.com"):
-            settings += [
-                (f"url.{https}.insteadOf", ssh)
-                for project in sorted(self._azure)
-                for https, ssh in hosts.azure_prefixes(project)
-            ]
+            instead += [pair for project in sorted(self._azure) for pair in hosts.azure_prefixes(project)]
+        gitconfig.write_system(self.folder / "gitconfig", instead, env, self._entries)
         settings += lfs.configuration(env["PATH"], self.folder / "large")
-        first = int(env.get("GIT_CONFIG_COUNT") or 0)
-        for number, (key, value) in enumerate(settings, first):
-            env[f"GIT_CONFIG_KEY_{number}"] = key
-            env[f"GIT_CONFIG_VALUE_{number}"] = value
-        env["GIT_CONFIG_COUNT"] = str(first + len(settings))
-        return env
+        for name in list(env):
+            if name.startswith("GIT_CONFIG_") and name != "GIT_CONFIG_GLOBAL":
+                del env[name]
+        for number, (key, value) in enumerate(settings):
+            env[f"GIT_CONFIG_KEY_{number}"], env[f"GIT_CONFIG_VALUE_{number}"] = key, value
+        return env | {"GIT_CONFIG_COUNT": str(len(settings)), "GIT_CONFIG_SYSTEM": str(self.folder / "gitconfig")}
+
+    def competing(self, host: str) -> str:
+        """Name what in the person's own git configuration may show a host something else than its token."""
+        found = gitconfig.competing(self._entries, host)
+        return ", ".join(found) or "git config --list --show-origin shows its entries"
 
     def learn(self, text: str) -> bool:
         """Take from a text what git must be told to reach repositories in it over https.

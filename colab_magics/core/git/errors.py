@@ -26,12 +26,15 @@ class Refusal:
         The repository's path there; empty when git does not say.
     line : str
         git's own line.
+    is_plain : bool
+        Whether it was asked over plain http.
     """
 
     kind: Kind
     host: str
     path: str
     line: str
+    is_plain: bool = False
 
 
 _URL = r"'(?P<url>\S+?)/?'"
@@ -87,10 +90,11 @@ def read_refusal(output: str) -> Refusal | None:
     lines = re.sub(r"\n[ \t│|]*", "\n", output)
     for kind, pattern in _KNOWN:
         if match := pattern.search(lines):
-            host, path = _split(match.groupdict().get("url") or "")
+            url = match.groupdict().get("url") or ""
+            host, path = _split(url)
             start, end = lines.rfind("\n", 0, match.start()) + 1, lines.find("\n", match.end())
             line = lines[start : end if end >= 0 else None].strip()
-            return Refusal(kind, host, path, line.removeprefix("fatal: ").removeprefix("error: "))
+            return Refusal(kind, host, path, line.removeprefix("fatal: ").removeprefix("error: "), url.startswith("http:"))
     return None
 
 

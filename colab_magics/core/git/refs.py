@@ -13,6 +13,7 @@ from colab_magics.core.common import process
 from colab_magics.core.git.broker import Broker
 from colab_magics.core.git.errors import Refusal, read_refusal
 from colab_magics.core.git.specs import Spec
+from colab_magics.core.http.links import is_loopback
 from colab_magics.errors import InstallError
 
 __all__ = [
@@ -32,7 +33,19 @@ _TIMEOUT = 120.0  # seconds for one ls-remote
 
 
 class NeedsTokenError(Exception):
-    """The host wants a token and none was found; its text is the host."""
+    """The host wants a token and none was found; its text is the host.
+
+    Parameters
+    ----------
+    host : str
+        The host.
+    refused : str, optional
+        What in the person's own git configuration it refused instead.
+    """
+
+    def __init__(self, host: str, refused: str = "") -> None:
+        super().__init__(host)
+        self.refused = refused
 
 
 class RefusedTokenError(Exception):
@@ -204,9 +217,19 @@ def explain(output: str, spec: Spec | None, broker: Broker) -> Exception | None:
     host = refusal.host or (spec.host if spec else "")
     shown = _shown(refusal, spec)
     credential = broker.credentials.get(host)
+    if refusal.kind in {"needs token", "refused"} and refusal.is_plain and not is_loopback(host.partition(":")[0]):
+        return InstallError(
+            f"{host} wants a token for {shown}, whose address there is plain http; a token is only sent over https, so "
+            "write the https:// address"
+        )
     if refusal.kind == "needs token" or (refusal.kind == "refused" and credential is None):
-        return NeedsTokenError(host)
+        return NeedsTokenError(host, broker.competing(host) if refusal.kind == "refused" else "")
     source = f"the token from {credential.token.source}" if credential else "this machine, which has no token for it,"
+    if refusal.kind == "refused" and host not in broker.asked:
+        return InstallError(
+            f"{host} refused what this machine's git configuration shows it for {shown}, and was not shown {source}; take "
+            f"that out of the configuration: {broker.competing(host)}"
+        )
     if refusal.kind == "refused":
         return RefusedTokenError(
             f"{host} refused {source} for {shown}: it has expired, was revoked, or is mistyped; make a "
