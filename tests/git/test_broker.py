@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from credentials import TOKEN, credential, server
 
 from colab_magics.core.git import refs
 from colab_magics.core.git.broker import Broker, clean_environment
 from colab_magics.core.git.refs import NeedsTokenError
 from colab_magics.core.git.specs import parse_spec
 from colab_magics.core.secrets import hosts
-from colab_magics.core.secrets.secrets import Credential, Secret
+from colab_magics.core.secrets.secrets import Secret
 from colab_magics.errors import InstallError
 from colab_magics.sandbox import Sandbox
 from colab_magics.sandbox.watch import find_secret
-
-TOKEN = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
-
-
-def credential(token: str = TOKEN, username: str | None = None) -> Credential:
-    """What a host is shown."""
-    return Credential(Secret(token, "a test"), username)
 
 
 def fill(broker: Broker, url: str, operation: str = "fill") -> str:
@@ -44,34 +35,6 @@ def fill(broker: Broker, url: str, operation: str = "fill") -> str:
         start_new_session=True,
     )
     return done.stdout
-
-
-@contextlib.contextmanager
-def server(answer: tuple[int, dict[str, str]]) -> Iterator[tuple[str, list[str | None]]]:
-    """A plain http server that gives one answer; yields its address and the Authorization headers it was sent."""
-    heard: list[str | None] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            heard.append(self.headers.get("Authorization"))
-            self.send_response(answer[0])
-            for name, value in answer[1].items():
-                self.send_header(name, value.replace("PATH", self.path))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=made.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{made.server_port}", heard
-    finally:
-        made.shutdown()
-        made.server_close()
-        thread.join()
 
 
 def test_git_is_told_the_token_of_its_own_host() -> None:

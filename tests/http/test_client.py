@@ -83,7 +83,9 @@ def test_a_content_that_changed_meanwhile_starts_over(
     link = box.file_link("data.bin", CONTENT)
     box.fail(link, cut_after=600_000, times=1)
     changed = CONTENT[::-1]
-    monkeypatch.setattr(client.cancellation, "sleep", lambda _: (box.root / "dropbox" / "data.bin").write_bytes(changed))
+    monkeypatch.setattr(
+        client.cancellation, "sleep", lambda _: (box.root / "dropbox" / "data.bin").write_bytes(changed)
+    )
     fetch(box, link, tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == changed
 

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from colab_magics.core.common import process
@@ -28,26 +29,17 @@ _HINT = (
 
 def head(folder: Path) -> str | None:
     """Return the commit that a clone is at, or None where no clone stands."""
-    if not (folder / ".git").exists():
-        return None
-    done = process.run(["git", "rev-parse", "--verify", "HEAD"], cwd=folder)
-    return done.output.strip() if done.status == 0 else None
+    return _asked(folder, "rev-parse", "--verify", "HEAD")
 
 
 def contains(folder: Path, commit: str) -> bool:
     """Tell whether a clone is at a commit, or has it with commits of its owner's on top."""
-    if head(folder) == commit:
-        return True
-    done = process.run(["git", "merge-base", "--is-ancestor", commit, "HEAD"], cwd=folder)
-    return done.status == 0
+    return head(folder) == commit or _asked(folder, "merge-base", "--is-ancestor", commit, "HEAD") is not None
 
 
 def origin(folder: Path) -> str:
     """Return the address that a clone was made from; empty where no clone stands."""
-    if not (folder / ".git").exists():
-        return ""
-    done = process.run(["git", "config", "--get", "remote.origin.url"], cwd=folder)
-    return done.output.strip() if done.status == 0 else ""
+    return _asked(folder, "config", "--get", "remote.origin.url") or ""
 
 
 def checkout(spec: Spec, remote: Remote, folder: Path, broker: Broker) -> None:
@@ -83,28 +75,33 @@ def checkout(spec: Spec, remote: Remote, folder: Path, broker: Broker) -> None:
         )
     if head(folder) == remote.commit:
         return
-    _check_nothing_is_lost(spec, folder, broker)
-    before = _git(["rev-parse", "--verify", f"origin/{remote.branch}"], folder, broker, spec, fails=True).strip()
-    _git(["fetch", "--quiet", "--tags", "--force", "origin"], folder, broker, spec)
-    if _git(["cat-file", "-t", remote.commit], folder, broker, spec, fails=True).strip() != "commit":
-        _git(["fetch", "--quiet", "origin", remote.commit], folder, broker, spec)
+    clone = _Clone(spec, folder, broker)
+    if not clone.git("for-each-ref", "--count=1", "--contains", "HEAD"):
+        raise InstallError(
+            f"{str(folder)!r} has commits that are on no branch, so it was not moved to {_goal(spec)}; keep them with: "
+            "git branch mine"
+        )
+    before = clone.git("rev-parse", "--verify", f"origin/{remote.branch}", fails=True)
+    # By the address itself: the one that the clone keeps may hold an old token.
+    clone.git("fetch", "--quiet", "--tags", "--force", spec.url, "+refs/heads/*:refs/remotes/origin/*")
+    clone.fetch(remote.commit)
     # Each of these keeps changes that are not committed, and does nothing at all where it would have to overwrite one.
     if remote.branch:
-        _move(["checkout", "--quiet", remote.branch], spec, folder, broker)
+        clone.move("checkout", "--quiet", remote.branch)
         # Where its owner has committed nothing it follows a branch that was rewritten, too.
         follow = ["reset", "--quiet", "--keep"] if head(folder) == before else ["merge", "--quiet", "--ff-only"]
-        _move([*follow, remote.commit], spec, folder, broker)
+        clone.move(*follow, remote.commit)
     else:
-        _move(["checkout", "--quiet", "--detach", remote.commit], spec, folder, broker)
-    _git(["submodule", "sync", "--quiet", "--recursive"], folder, broker, spec)
-    _git(["submodule", "update", "--quiet", "--init", "--recursive"], folder, broker, spec)
+        clone.move("checkout", "--quiet", "--detach", remote.commit)
+    clone.git("submodule", "sync", "--quiet", "--recursive")
+    clone.git("submodule", "update", "--quiet", "--init", "--recursive")
 
 
 def fetch_large(spec: Spec, folder: Path, broker: Broker) -> list[str]:
     """Fetch what a clone holds as mere pointers to Git LFS; return those that stay pointers."""
     found = lfs.pointers_in_clone(folder)
     if found and lfs.is_available():
-        _git(["lfs", "pull"], folder, broker, spec)
+        _Clone(spec, folder, broker).git("lfs", "pull")
         found = lfs.pointers_in_clone(folder)
     return found
 
@@ -113,69 +110,76 @@ def _clone(spec: Spec, remote: Remote, folder: Path, broker: Broker) -> None:
     # Beside its place first: a clone that is interrupted leaves nothing that could be taken for one.
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as half:
-        fresh = Path(half, folder.name)
-        _git(["clone", "--quiet", "--no-checkout", spec.url, str(fresh)], None, broker, spec)
-        if _git(["cat-file", "-t", remote.commit], fresh, broker, spec, fails=True).strip() != "commit":
-            _git(["fetch", "--quiet", "origin", remote.commit], fresh, broker, spec)
+        clone = _Clone(spec, Path(half, folder.name), broker)
+        clone.folder.mkdir()
+        clone.git("clone", "--quiet", "--no-checkout", spec.url, ".")
+        clone.fetch(remote.commit)
         if remote.branch:
-            _git(["checkout", "--quiet", "-B", remote.branch, f"origin/{remote.branch}"], fresh, broker, spec)
+            clone.git("checkout", "--quiet", "-B", remote.branch, f"origin/{remote.branch}")
         else:
-            _git(["checkout", "--quiet", "--detach", remote.commit], fresh, broker, spec)
-        _git(["submodule", "update", "--quiet", "--init", "--recursive"], fresh, broker, spec)
-        _git(["config", "--local", f"credential.{_base(spec.url)}.helper", _HINT], fresh, broker, spec)
+            clone.git("checkout", "--quiet", "--detach", remote.commit)
+        clone.git("submodule", "update", "--quiet", "--init", "--recursive")
+        base = "/".join(spec.url.split("/")[:3])
+        clone.git("config", "--local", f"credential.{base}.helper", _HINT)
         if broker.met_large_files:
             # Else the owner's own git would take the content for a change, where git-lfs is not set up for all.
-            _git(["lfs", "install", "--local", "--skip-repo"], fresh, broker, spec)
+            clone.git("lfs", "install", "--local", "--skip-repo")
         if folder.exists():
             folder.rmdir()
-        shutil.move(fresh, folder)
+        shutil.move(clone.folder, folder)
 
 
-def _check_nothing_is_lost(spec: Spec, folder: Path, broker: Broker) -> None:
-    if not _git(["for-each-ref", "--count=1", "--contains", "HEAD"], folder, broker, spec).strip():
+class _Clone:
+    """git in one clone, with the broker to ask."""
+
+    def __init__(self, spec: Spec, folder: Path, broker: Broker) -> None:
+        self.spec, self.folder, self.broker = spec, folder, broker
+        self.env = broker.environment(folder=folder if folder.exists() else None)
+
+    def git(self, *arguments: str, fails: bool = False) -> str:
+        done = process.run(["git", *arguments], cwd=self.folder, env=self.env)
+        if done.status and not fails:
+            raise self._failed(arguments, done)
+        return done.output.strip() if done.status == 0 else ""
+
+    def fetch(self, commit: str) -> None:
+        """Fetch a commit that is on no branch."""
+        if self.git("cat-file", "-t", commit, fails=True) != "commit":
+            self.git("fetch", "--quiet", self.spec.url, commit)
+
+    def move(self, *arguments: str) -> None:
+        """Bring the clone to another commit, or say which work of its owner's is in the way."""
+        done = process.run(["git", *arguments], cwd=self.folder, env=self.env)
+        if done.status == 0:
+            return
+        spec, place = self.spec, str(self.folder)
+        if "ast-forward" in done.output:
+            raise InstallError(
+                f"{place!r} has commits of its own, and {spec.shown} has others, so it was not moved to {_goal(spec)}; "
+                f"put yours on top with: git -C {shlex.quote(place)} rebase {arguments[-1][:7]}"
+            )
+        files = ["".join(names) for names in re.findall(r"(?m)^\t(\S.*)$|Entry '(.+)' not uptodate", done.output)]
+        if not files:
+            raise self._failed(arguments, done)
         raise InstallError(
-            f"{str(folder)!r} has commits that are on no branch, so it was not moved to {_goal(spec)}; keep them with: "
-            "git branch mine"
+            f"{place!r} has changes that are not committed, in {', '.join(files[:5])}, so it was "
+            f"not moved to {_goal(spec)}; commit or stash them"
         )
 
-
-def _move(arguments: list[str], spec: Spec, folder: Path, broker: Broker) -> None:
-    """Bring a clone to another commit, or say which work of its owner's is in the way."""
-    done = process.run(["git", *arguments], cwd=folder, env=broker.environment())
-    if done.status == 0:
-        return
-    if "ast-forward" in done.output:
-        raise InstallError(
-            f"{str(folder)!r} has commits of its own, and {spec.shown} has others, so it was not moved to "
-            f"{_goal(spec)}; put yours on top with: git -C {shlex.quote(str(folder))} rebase {arguments[-1][:7]}"
+    def _failed(self, arguments: Sequence[str], done: process.Finished) -> Exception:
+        what = f"git {arguments[0]} of {self.spec.shown}"
+        return explain(done.output, self.spec, self.broker) or InstallError(
+            f"{what} failed; mend what its last lines say and run it again:\n{done.tail(8)}"
         )
-    files = re.findall(r"^\t(\S.*)$", done.output, re.MULTILINE) or re.findall(
-        r"Entry '(.+)' not uptodate", done.output
-    )
-    if not files:
-        raise _failed(arguments, done, spec, broker)
-    raise InstallError(
-        f"{str(folder)!r} has changes that are not committed, in {', '.join(files[:5])}, so it was not moved to "
-        f"{_goal(spec)}; commit or stash them"
-    )
-
-
-def _base(url: str) -> str:
-    return "/".join(url.split("/")[:3])
 
 
 def _goal(spec: Spec) -> str:
     return spec.ref or "the newest commit"
 
 
-def _git(arguments: list[str], folder: Path | None, broker: Broker, spec: Spec, *, fails: bool = False) -> str:
-    done = process.run(["git", *arguments], cwd=folder, env=broker.environment())
-    if done.status and not fails:
-        raise _failed(arguments, done, spec, broker)
-    return done.output if done.status == 0 else ""
-
-
-def _failed(arguments: list[str], done: process.Finished, spec: Spec, broker: Broker) -> Exception:
-    return explain(done.output, spec, broker) or InstallError(
-        f"git {arguments[0]} of {spec.shown} failed; mend what its last lines say and run it again:\n{done.tail(8)}"
-    )
+def _asked(folder: Path, *arguments: str) -> str | None:
+    """Return what git says of a clone; None where it fails, or no clone stands."""
+    if not (folder / ".git").exists():
+        return None
+    done = process.run(["git", *arguments], cwd=folder)
+    return done.output.strip() if done.status == 0 else None

@@ -1,7 +1,7 @@
 """What stands in a person's own git configuration, and what is set so that a host is shown its token and nothing else.
 
-git merges what it reads in a fixed order (git-config(1), "SCOPES"): system, global, local, then ``GIT_CONFIG_COUNT``, then
-``GIT_CONFIG_PARAMETERS``. Lists (helpers, headers) are emptied by a later empty value. Of two ``insteadOf`` of one
+git merges what it reads in a fixed order (git-config(1), "SCOPES"): system, global, local, then ``GIT_CONFIG_COUNT``,
+then ``GIT_CONFIG_PARAMETERS``. Lists (helpers, headers) are emptied by a later empty value. Of two ``insteadOf`` of one
 length the first one counts, so ours stand in a system file that includes the machine's.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["Entry", "competing", "headers", "read", "rewrites", "write_system"]
 _HEADER = re.compile(r"http\.(?:(?P<url>.+)\.)?extraheader", re.IGNORECASE)
 _REWRITE = re.compile(r"url\.(?P<base>.+)\.insteadof", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"\s*(?:proxy-)?authorization\s*:|\s*cookie\s*:|\s*private-token\s*:", re.IGNORECASE)
-_ADDRESS = re.compile(r"(?:(?P<scheme>\w+)://(?:[^/@]*@)?|[\w.-]+@)(?P<host>[\w.-]+)(?P<port>:\d+)?")
+_ADDRESS = re.compile(r"(?:(?:(?P<scheme>\w+):)?//(?:[^/@]*@)?|[\w.-]+@)(?P<host>[\w.-]+)(?P<port>:\d+)?")
 _CREDENTIAL = re.compile(r"(?P<start>\w+://)[^/@]*@")
 
 
@@ -53,7 +53,7 @@ def read(environ: Mapping[str, str], folder: Path | None = None) -> list[Entry]:
 
 
 def headers(entries: Iterable[Entry], base: str) -> list[tuple[str, str]]:
-    """Return what empties the headers that are configured for a host (``https://HOST``), save those that show nothing."""
+    """Return what empties the headers configured for a host (``https://HOST``), save those that show nothing."""
     reset, kept = {f"http.{base}/.extraHeader": ""}, []
     for entry in entries:
         match = _HEADER.fullmatch(entry.key)
@@ -72,15 +72,17 @@ def rewrites(entries: Iterable[Entry], base: str) -> list[tuple[str, str]]:
     found = [(f"{base}/", f"{base}/")]
     for entry in entries:
         match = _REWRITE.fullmatch(entry.key)
-        if match and _host(match["base"]) == _host(entry.value) == _host(base):
+        if match and _name(match["base"]) == _name(entry.value) == _name(base):
             path = re.sub(r"^(?:\w+://[^/]*|[^/:]*:/?)", "", entry.value)  # "" where it ends with the host's name
             scp = "://" not in entry.value
             found.append((f"{base}/{path}" if scp else f"{base}{path}", entry.value))
     return found
 
 
-def write_system(path: Path, pairs: Iterable[tuple[str, str]], environ: Mapping[str, str], entries: list[Entry]) -> None:
-    """Write a system configuration: first the ``insteadOf`` of these pairs (address, prefix), then the machine's own."""
+def write_system(
+    path: Path, pairs: Iterable[tuple[str, str]], environ: Mapping[str, str], entries: list[Entry]
+) -> None:
+    """Write a system configuration: ``insteadOf`` for these pairs (address, prefix), then the machine's own."""
     text = "".join(f"[url {_quoted(base)}]\n\tinsteadOf = {_quoted(prefix)}\n" for base, prefix in pairs)
     own = next((entry.origin.removeprefix("file:") for entry in entries if entry.scope == "system"), None)
     own = environ.get("GIT_CONFIG_SYSTEM", own) if own else None
@@ -89,13 +91,13 @@ def write_system(path: Path, pairs: Iterable[tuple[str, str]], environ: Mapping[
 
 def competing(entries: Iterable[Entry], host: str) -> list[str]:
     """Name the entries that show a host something by themselves, or lead away from it."""
-    found = []
+    found, url = [], f"//{host}"
     for entry in entries:
         rewrite, header = _REWRITE.fullmatch(entry.key), _HEADER.fullmatch(entry.key)
-        mine = (rewrite and host in {_host(rewrite["base"]), _host(entry.value)}) or (
-            header and header["url"] is None or header and _host(header["url"] or "") == host
+        named = (
+            {_name(rewrite["base"]), _name(entry.value)} if rewrite else {_name(header["url"] or url)} if header else ()
         )
-        if mine:
+        if _name(url) in named:
             key = masking.redact(_CREDENTIAL.sub(r"\g<start>***@", entry.key))
             found.append(f"{key} in {entry.origin.removeprefix('file:')}")
     return found
@@ -107,6 +109,10 @@ def _host(address: str) -> str:
         return ""
     is_web = (match["scheme"] or "").startswith("http")
     return repository_address(match["host"].lower() + (match["port"] or "") * is_web, "", ssh=not is_web)[0]
+
+
+def _name(address: str) -> str:
+    return _host(address).partition(":")[0]  # over ssh a host has another port
 
 
 def _quoted(text: str) -> str:

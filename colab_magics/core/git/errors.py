@@ -94,7 +94,9 @@ def read_refusal(output: str) -> Refusal | None:
             host, path = _split(url)
             start, end = lines.rfind("\n", 0, match.start()) + 1, lines.find("\n", match.end())
             line = lines[start : end if end >= 0 else None].strip()
-            return Refusal(kind, host, path, line.removeprefix("fatal: ").removeprefix("error: "), url.startswith("http:"))
+            return Refusal(
+                kind, host, path, line.removeprefix("fatal: ").removeprefix("error: "), url.startswith("http:")
+            )
     return None
 
 

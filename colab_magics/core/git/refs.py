@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from colab_magics import masking
 from colab_magics.core.common import process
+from colab_magics.core.common.addresses import is_loopback
 from colab_magics.core.git.broker import Broker
 from colab_magics.core.git.errors import Refusal, read_refusal
 from colab_magics.core.git.specs import Spec
-from colab_magics.core.http.links import is_loopback
 from colab_magics.errors import InstallError
 
 __all__ = [
@@ -227,8 +227,8 @@ def explain(output: str, spec: Spec | None, broker: Broker) -> Exception | None:
     source = f"the token from {credential.token.source}" if credential else "this machine, which has no token for it,"
     if refusal.kind == "refused" and host not in broker.asked:
         return InstallError(
-            f"{host} refused what this machine's git configuration shows it for {shown}, and was not shown {source}; take "
-            f"that out of the configuration: {broker.competing(host)}"
+            f"{host} refused what this machine's git configuration shows it for {shown}, and was not shown {source}; "
+            f"take that out of the configuration: {broker.competing(host)}"
         )
     if refusal.kind == "refused":
         return RefusedTokenError(

@@ -156,10 +156,11 @@ class Errand:
                 if host and host not in looked:
                     looked.add(host)
                     broker.credentials[host] = self._credential(host, last=True, hints=hints)
-                if broker.credentials.get(host) is None or not host:
-                    problem = secrets.missing_token(host or "the host", self.settings, hints)
-                else:
-                    continue
+                    if broker.credentials[host]:
+                        continue
+                if error.refused:
+                    hints.append(f"It refused what this machine's git configuration shows it: {error.refused}")
+                problem = secrets.missing_token(host or "the host", self.settings, hints)
             except RefusedTokenError as error:
                 if broker.try_next_username(error.host):
                     continue
