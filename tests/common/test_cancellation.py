@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
+import io
+import socket
+import tarfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from colab_magics import sandbox
 from colab_magics.core import bootstrap
+from colab_magics.core.blocks import runner
 from colab_magics.core.blocks.plan import Step
 from colab_magics.core.blocks.runner import Report
+from colab_magics.core.common import cancellation
 from colab_magics.core.common.progress import Progress, Silent
-from colab_magics.core.syncing import mutex
+from colab_magics.core.common.results import StepResult
+from colab_magics.core.syncing import journal, mutex, staging
+from colab_magics.core.syncing.manifest import Manifest
+
+sync = importlib.import_module("colab_magics.core.syncing.sync")  # the package has a function of that name
 
 
 @pytest.mark.parametrize("silent_from", [0, 10])
@@ -82,3 +93,136 @@ def test_an_interrupt_ends_the_wait_for_another_run(box: sandbox.Sandbox) -> Non
     assert not [thread.name for thread in threading.enumerate() if thread.name == "line 1"]
     assert not Path("data").exists()
     assert [step.status for step in bootstrap(f"dropbox_sync {link} data").steps] == ["done"]
+
+
+class Interrupt(Report):
+    """Presses Ctrl-C once a step is where it is to be interrupted."""
+
+    def __init__(self) -> None:
+        self.is_there = threading.Event()
+        self.results: list[StepResult] = []
+
+    def tick(self) -> None:
+        if self.is_there.is_set():
+            raise KeyboardInterrupt
+
+    def ended(self, _step: Step, result: StepResult) -> None:
+        self.results.append(result)
+
+    def at(self, call: Callable[..., object]) -> Callable[..., object]:
+        """Let a stop come when `call` is made; the call is made all the same, as one that cannot be interrupted is."""
+
+        def stopped(*args: object, **kwargs: object) -> object:
+            run = cancellation._current.get()
+            if run is not None:
+                self.is_there.set()
+                assert run.event.wait(60)
+            return call(*args, **kwargs)
+
+        return stopped
+
+
+@pytest.mark.parametrize("dest", ["new", "old"])
+@pytest.mark.parametrize("where", ["decision", "staging", "last look"])
+def test_nothing_is_moved_in_after_an_interrupt(
+    where: str, dest: str, box: sandbox.Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tar that was all there and being unpacked: DEST is as it was, and stays so; the next run completes it."""
+    archive = box.folder("files") / "data.tar"
+    with tarfile.open(archive, "w") as tar:
+        for number in range(3):
+            info = tarfile.TarInfo(f"{number}.bin")
+            info.size = 3 << 20
+            tar.addfile(info, io.BytesIO(bytes([number]) * info.size))
+    block = f"dropbox_sync {box.file_link(archive)} data --unpack"
+    if dest == "old":
+        Path("data").mkdir()
+        Path("data/mine.txt").write_text("mine")
+    interrupt = Interrupt()
+    with monkeypatch.context() as patched:
+        if where == "decision":
+            patched.setattr(sync, "decide", interrupt.at(sync.decide))
+        elif where == "staging":
+            patched.setattr(sync, "stage", interrupt.at(sync.stage))
+        elif dest == "new":
+            patched.setattr(Manifest, "save", interrupt.at(Manifest.save))
+        else:
+            patched.setattr(staging, "places_for", interrupt.at(staging.places_for))
+        with pytest.raises(KeyboardInterrupt, match=r"^interrupted; run it again to complete it$"):
+            bootstrap(block, report=interrupt)
+    assert not [thread.name for thread in threading.enumerate() if thread.name == "line 1"]
+    assert [(result.status, result.detail) for result in interrupt.results] == [
+        ("interrupted", "9.4 MB of it are kept")
+    ]
+    assert [path.name for path in Path().glob("data/[!.]*")] == (["mine.txt"] if dest == "old" else [])
+    assert Path("data").exists() == (dest == "old")
+    assert [step.status for step in bootstrap(block).steps] == ["done"]
+    assert Path("data/2.bin").stat().st_size == 3 << 20
+
+
+def test_what_is_past_the_last_look_is_finished(box: sandbox.Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt waits for moves that have begun, and the step counts as done."""
+    (box.folder("data") / "a.txt").write_text("a")
+    Path("data").mkdir()
+    interrupt = Interrupt()
+    monkeypatch.setattr(journal, "write_whole", interrupt.at(journal.write_whole))
+    with pytest.raises(KeyboardInterrupt, match=r"complete it \(1 of 2 steps are done\)$") as caught:
+        bootstrap(f"dropbox_sync {box.folder_link('data')} data\nsymlink data link", report=interrupt)
+    assert [step.status for step in caught.value.result.steps] == ["done", "interrupted"]
+    assert Path("data/a.txt").read_text() == "a"
+
+
+def test_a_thread_that_cannot_end_is_named(box: sandbox.Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stops is told of it, and it moves nothing into DEST when it wakes up."""
+    (box.folder("data") / "a.txt").write_text("a")
+    interrupt, hold, tried = Interrupt(), threading.Event(), threading.Event()
+
+    def stuck(*args: object, **kwargs: object) -> object:
+        interrupt.is_there.set()
+        assert hold.wait(60)
+        tried.set()
+        return decide(*args, **kwargs)
+
+    decide = sync.decide
+    monkeypatch.setattr(sync, "decide", stuck)
+    monkeypatch.setattr(runner, "_PATIENCE", 0.1)
+    Path("data").mkdir()
+    with pytest.raises(KeyboardInterrupt, match=r"\(line 1 has not ended yet, and changes nothing any more\)"):
+        bootstrap(f"dropbox_sync {box.folder_link('data')} data", report=interrupt)
+    [thread] = [thread for thread in threading.enumerate() if thread.name == "line 1"]
+    hold.set()
+    thread.join(20)
+    assert tried.is_set()
+    assert list(Path("data").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "run exec 3<>/dev/tcp/127.0.0.1/PORT; exec sleep 600 > log.txt 2>&1",
+        "private_pip 127.0.0.1:PORT/acme/lib",
+        "pip install --index-url http://127.0.0.1:PORT/simple --retries 0 acme-lib",
+    ],
+)
+def test_an_interrupt_ends_the_commands_of_every_verb(block: str) -> None:
+    """A command that has closed its output, git that waits for a host, and pip that waits for an index."""
+    interrupt, ended = Interrupt(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        def serve() -> None:
+            line, _ = silent.accept()
+            with line:
+                interrupt.is_there.set()
+                line.settimeout(60)
+                while line.recv(4096):
+                    pass
+                ended.set()
+
+        server = threading.Thread(target=serve)
+        server.start()
+        with pytest.raises(KeyboardInterrupt, match=r"^interrupted; run it again to complete it$"):
+            bootstrap(block.replace("PORT", str(silent.getsockname()[1])), report=interrupt)
+        assert not [thread.name for thread in threading.enumerate() if thread.name == "line 1"]
+        server.join(60)
+    assert ended.is_set()
+    assert [result.status for result in interrupt.results] == ["interrupted"]

@@ -133,6 +133,7 @@ class _Run:
         self.cancellation = cancellation.Cancellation(self._in_main_thread)
         self.threads: dict[int, threading.Thread] = {}
         self.began: dict[int, float] = {}
+        self.kept: dict[int, str] = {}
 
     def all(self, *, dry_run: bool) -> BootstrapResult:
         began = time.monotonic()
@@ -202,7 +203,8 @@ class _Run:
     def _work(self, index: int) -> None:
         try:
             result = self._timed(self.steps[index], self.settings)
-        except cancellation.Stopped:
+        except cancellation.Stopped as stopped:
+            self.kept[index] = stopped.kept
             return
         except BaseException as error:  # noqa: BLE001 - a mistake of ours must end the cell, not only this thread
             self._tell(functools.partial(_raise, error))
@@ -314,7 +316,7 @@ class _Run:
         for index, step in enumerate(self.steps):
             if index not in self.results:
                 seconds = time.monotonic() - self.began[index] if index in self.began else 0.0
-                self.results[index] = StepResult(step.line, step.verb, "interrupted", seconds)
+                self.results[index] = StepResult(step.line, step.verb, "interrupted", seconds, self.kept.get(index, ""))
                 self.report.ended(step, self.results[index])
         return alive
 

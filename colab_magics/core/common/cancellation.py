@@ -26,7 +26,14 @@ class Stopped(BaseException):
     """The run that this work belongs to was interrupted.
 
     As KeyboardInterrupt, which it stands for in other threads, it is no Exception.
+
+    Attributes
+    ----------
+    kept : str
+        What need not be done again.
     """
+
+    kept = ""
 
 
 class Cancellation:

@@ -19,7 +19,7 @@ from colab_magics.core.archives.stream.parts import UnstreamableError
 from colab_magics.core.archives.stream.streaming import Stream
 from colab_magics.core.archives.stream.table import Table
 from colab_magics.core.common.bulk import uncollected
-from colab_magics.core.common.cancellation import Stopped, committing
+from colab_magics.core.common.cancellation import Stopped, check, committing
 from colab_magics.core.common.disk import check_writable, size_text
 from colab_magics.core.http.client import Received
 from colab_magics.core.http.partial import clear_but_part
@@ -95,6 +95,8 @@ def work_folder(root: Path, *, dry_run: bool) -> Iterator[Path]:
             kept = f"{size_text(size)} of it are kept"
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(kept) from None
+        if isinstance(error, Stopped):
+            error.kept = kept
         raise
     finally:
         for folder in made:
@@ -129,9 +131,10 @@ def stage(archive: Archive, decision: Decision, work: Path, *, keep: bool) -> di
     wanted = {member.name for member in decision.written} if keep else set()
     records: dict[str, Record] = {}
     for member in archive.members:
+        check()
         if member.name not in wanted:
             for _ in archive.read(member) if member.kind == "file" else ():
-                pass
+                check()
             continue
         place = work / "tree" / member.name
         with _distinct(member):
@@ -272,6 +275,7 @@ def _write(archive: Archive, member: Member, place: Path) -> None:
         return
     with place.open("xb") as file:
         for piece in archive.read(member):
+            check()
             file.write(piece)
 
 
