@@ -5,6 +5,7 @@ Run as a script it does what its argument, an object in JSON, says, and answers 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -15,25 +16,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NOBODY", "Outcome", "crash_everywhere", "start_sync", "sync_in_child"]
+__all__ = ["Outcome", "crash_everywhere", "start_sync", "sync_in_child"]
 
 ROOT = Path(__file__).parents[1]
-#: Who has no rights, where the tests run as somebody who has all.
-NOBODY = 65534 if os.geteuid() == 0 else None
+_COMMAND = [sys.executable, "-W", "error", __file__]
+_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1
 
 Outcome = dict[str, Any]
 
 
-def start_sync(call: dict[str, Any], *, user: int | None = None, **more: Any) -> subprocess.Popen[str]:
-    """Start a sync in a process of its own; `call` holds its arguments, `more` how the process is limited."""
-    task = json.dumps({"call": call, "path": [str(ROOT), *sys.path[1:]], "user": user, **more})
-    command = [sys.executable, "-W", "error", __file__, task]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start_sync(call: dict[str, Any], **more: Any) -> subprocess.Popen[str]:
+    """Start a sync in a process of its own; `call` holds its arguments, `more` how the process is limited.
+
+    With ``obedient=True`` it is bound by the modes of files, even where the tests run as root; `file_size` (bytes) is
+    what no file of it may exceed.
+    """
+    task = json.dumps({"call": call, "path": [str(ROOT), *sys.path[1:]], **more})
+    return subprocess.Popen([*_COMMAND, task], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def sync_in_child(call: dict[str, Any], *, user: int | None = None, **more: Any) -> Outcome:
+def sync_in_child(call: dict[str, Any], **more: Any) -> Outcome:
     """Run a sync in a process of its own; return its result's fields, or its error's class and message."""
-    process = start_sync(call, user=user, **more)
+    process = start_sync(call, **more)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert not errors, errors
@@ -131,13 +135,11 @@ def _main(task: dict[str, Any]) -> object:
     sys.path[:] = task["path"]
     if "file_size" in task:
         resource.setrlimit(resource.RLIMIT_FSIZE, (task["file_size"], task["file_size"]))
-    if task.get("user") is not None:
-        # All that a sync needs is loaded first: the one who has no rights may not even read this Python.
-        import encodings.idna  # noqa: F401
-
-        os.setgroups([])
-        os.setgid(task["user"])
-        os.setuid(task["user"])
+    if task.pop("obedient", False) and os.geteuid() == 0:
+        # capabilities(7): root may still read all, this Python too, but no longer write where a mode forbids it.
+        if ctypes.CDLL(None, use_errno=True).prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0):
+            raise OSError(ctypes.get_errno(), "root's rights cannot be given up here")
+        os.execv(sys.executable, [*_COMMAND, json.dumps(task)])
     return _crash(task) if "crash" in task else _sync(task["call"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,26 @@ from colab_magics.core import Settings
 from colab_magics.core.http import client
 from colab_magics.masking import registry
 
+# What the tests and all that they start see of the outside: where programs are, and what runs the tests. No token, no
+# proxy, no certificates, no settings of pip, uv, git and curl, and messages in English.
+_KEPT = re.compile(r"PATH|LD_LIBRARY_PATH|TMPDIR|USER|LOGNAME|SHELL|TERM|TZ|(PY|COV|HYPOTHESIS|XDIST)\w*")
+_HOME = tempfile.mkdtemp(prefix="home-")
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+Path(_HOME, "uv.toml").write_text("no-index = true\n")
+for _name in [name for name in os.environ if not _KEPT.fullmatch(name)]:
+    del os.environ[_name]
+os.environ |= {
+    "HOME": _HOME,
+    "LANG": "C.UTF-8",
+    # In place of /etc/pip.conf, /etc/uv/uv.toml, /etc/gitconfig and /etc/wgetrc. What is installed comes from folders, and
+    # from indexes on loopback that a test names.
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_NO_INDEX": "1",
+    "UV_CONFIG_FILE": f"{_HOME}/uv.toml",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "SYSTEM_WGETRC": os.devnull,
+}
+
 # How long an example takes says more about a shared machine than about the code.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
@@ -35,18 +56,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(autouse=True)
 def clean_room(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test has an empty working folder, a home and caches of its own, and no token from outside."""
-    for name in list(os.environ):
-        # VIRTUAL_ENV may name another environment than the one that runs, which IPython warns of.
-        if name.startswith("COLAB_MAGICS_") or name in {"GITHUB_TOKEN", "GH_TOKEN", "GITLAB_TOKEN", "VIRTUAL_ENV"}:
-            monkeypatch.delenv(name)
+    """Every test has an empty working folder, and a home with caches of its own."""
     home, work = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("work")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
     monkeypatch.setenv("IPYTHONDIR", str(home / ".ipython"))
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.chdir(work)
 
 

@@ -91,9 +91,7 @@ class Place:
         if self.installer == "uv":
             path = os.pathsep.join([path, str(Path(find_uv() or "").parent)])
         ways = {"PATH": path, "TMPDIR": str(self.temp), "COLAB_MAGICS_INSTALLER": self.installer}
-        # No index: what a test installs comes from its own repositories.
-        index = {"PIP_NO_INDEX": "1", "UV_OFFLINE_INDEX": "1", "UV_NO_INDEX": "1"}
-        return {**os.environ, **ways, **index, **more}
+        return {**os.environ, **ways, **more}
 
     def run(self, code: str, **more: str) -> Ran:
         """Run code in which ``install(SPEC, ...)`` installs."""
@@ -137,7 +135,7 @@ def wheelhouse(folder: Path, *projects: tuple[str, str]) -> Path:
             (source / path).parent.mkdir(parents=True, exist_ok=True)
             (source / path).write_text(text)
         code = f"import _build; _build.build_wheel({str(folder)!r})"
-        subprocess.run(["python3", "-c", code], cwd=source, check=True)
+        subprocess.run([sys.executable, "-c", code], cwd=source, check=True)
     return folder
 
 

@@ -64,7 +64,6 @@ class _Trial:
             "TMPDIR": str(self.searched / "tmp"),
             "GITHUB_TOKEN": self.foreign,
             "PIP_NO_INDEX": "1",
-            "UV_NO_INDEX": "1",
             "COLAB_MAGICS_TOKEN_FILE": str(self.token_file),
             "COLAB_MAGICS_INSTALLER": installer,
         }

@@ -270,7 +270,7 @@ def test_constraints_and_an_index_are_pips(box: sandbox.Sandbox, venv: Venv, tmp
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     text = f"private_pip {box.git_host}/acme/needy -c 'the limits.txt' --index-url {address}\n"
-    environ = {"PYTHON": str(venv.python), "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_FIND_LINKS": ""}
+    environ = {"PYTHON": str(venv.python), "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_NO_INDEX": ""}
     try:
         done = play(text, work, **environ)
         assert done.status == 0, done.output

@@ -53,7 +53,7 @@ class Way:
         """Run it and return what it printed."""
         (self.base / "drive").mkdir(parents=True, exist_ok=True)
         (self.base / "w").mkdir(exist_ok=True)
-        return self.start(self, {"COLAB_MAGICS_DRIVE_ROOT": str(self.base / "drive"), "PIP_NO_INDEX": "1"})
+        return self.start(self, {"COLAB_MAGICS_DRIVE_ROOT": str(self.base / "drive")})
 
     def outcome(self) -> tuple[dict[str, tuple[object, ...]], dict[str, list[str | None]]]:
         """Return what there is now; when a file was written counts only for what was fetched."""

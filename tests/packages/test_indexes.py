@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import netrc
+import os
 import secrets
 import subprocess
 import threading
@@ -94,7 +95,7 @@ def either(request: pytest.FixtureRequest, venv: Venv, tmp_path: Path) -> Place:
     return Place(venv, tmp_path / "temp", request.param)
 
 
-WITH_INDEX = {"PIP_NO_INDEX": "", "UV_NO_INDEX": "", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": "/dev/null"}
+WITH_INDEX = {"PIP_NO_INDEX": "", "UV_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
 
 
 def test_an_index_gets_its_password_and_nobody_else_does(

@@ -7,12 +7,11 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from children import NOBODY, crash_everywhere, start_sync, sync_in_child
+from children import crash_everywhere, start_sync, sync_in_child
 
 from colab_magics import sandbox
 from colab_magics.core.syncing.sync import sync
@@ -20,16 +19,6 @@ from colab_magics.sandbox import Sandbox
 
 OLD = {"a.txt": "a", "sub/b.csv": "b" * 3000, "gone.txt": "gone", "turn": "file", "fold/in": "in", "same": "same"}
 NEW = {"a.txt": "A!", "sub/b.csv": "c" * 3000, "new/n.txt": "n", "turn/x": "x", "fold": "file", "same": "same"}
-
-
-@pytest.fixture
-def open_room() -> Iterator[Path]:
-    """A folder that everybody may enter and write to: pytest's own are for its user alone."""
-    folder = Path(tempfile.mkdtemp(prefix="room-"))
-    folder.chmod(0o777)
-    yield folder
-    subprocess.run(["chmod", "-R", "u+rwx", str(folder)], check=True)
-    shutil.rmtree(folder)
 
 
 def share(box: Sandbox, files: dict[str, str]) -> str:
@@ -174,46 +163,33 @@ class small_disk:  # noqa: N801 - it is used as a function is
 
 
 class TestNoRights:
-    """Root may write everywhere: where the tests run as root, the child gives that up."""
-
-    @pytest.fixture
-    def home(self, open_room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A home that the child may write to."""
-        (open_room / "home").mkdir(mode=0o777)
-        (open_room / "home").chmod(0o777)
-        for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
-            monkeypatch.setenv(name, str(open_room / "home"))
-        monkeypatch.delenv("COLAB_MAGICS_TOKEN_FILE", raising=False)
-
-    @pytest.mark.usefixtures("home")
-    def test_a_folder_that_may_not_be_written(self, box: Sandbox, open_room: Path) -> None:
+    def test_a_folder_that_may_not_be_written(self, box: Sandbox, tmp_path: Path) -> None:
         """Neither beside, nor in an old DEST: the error names it and says what to do."""
         link = share(box, OLD)
-        locked = open_room / "locked"
+        locked = tmp_path / "locked"
         locked.mkdir()
         locked.chmod(0o555)
         for dest in (locked, locked / "new"):
-            outcome = sync_in_child({"link": link, "dest": str(dest)}, user=NOBODY)
+            outcome = sync_in_child({"link": link, "dest": str(dest)}, obedient=True)
             assert outcome["error"] == "TransferError"
             assert "may not be written here; choose another place, or change its rights" in outcome["message"]
         assert list(locked.iterdir()) == []
 
-    @pytest.mark.usefixtures("home")
-    def test_a_folder_inside_that_may_not_be_written(self, box: Sandbox, open_room: Path) -> None:
+    def test_a_folder_inside_that_may_not_be_written(self, box: Sandbox, tmp_path: Path) -> None:
         """It is noticed before the first change: nothing is half done."""
         link = share(box, OLD)
-        dest = open_room / "data"
-        assert sync_in_child({"link": link, "dest": str(dest)}, user=NOBODY)["status"] == "synced"
+        dest = tmp_path / "data"
+        assert sync_in_child({"link": link, "dest": str(dest)}, obedient=True)["status"] == "synced"
         (dest / "sub").chmod(0o555)
         share_again(box, NEW)
         before = {path: path.lstat().st_mtime_ns for path in dest.rglob("*") if ".colab_magics" not in str(path)}
-        outcome = sync_in_child({"link": link, "dest": str(dest)}, user=NOBODY)
+        outcome = sync_in_child({"link": link, "dest": str(dest)}, obedient=True)
         assert outcome["error"] == "TransferError"
         assert "the folder 'sub' in" in outcome["message"]
         after = {path: path.lstat().st_mtime_ns for path in dest.rglob("*") if ".colab_magics" not in str(path)}
         assert after == before
         (dest / "sub").chmod(0o755)
-        assert sync_in_child({"link": link, "dest": str(dest)}, user=NOBODY)["status"] == "synced"
+        assert sync_in_child({"link": link, "dest": str(dest)}, obedient=True)["status"] == "synced"
 
 
 def share_again(box: Sandbox, files: dict[str, str]) -> None:

@@ -50,7 +50,7 @@ _NO_ENTRY = re.compile(
 )
 _NO_MATCH = re.compile(
     r"No matching distribution found for ([^\s(]+)|Could not find a version that satisfies the requirement ([^\s(]+)|"
-    r"Because (\S+) was not found in the package registry"
+    r"Because (\S+) was not found in the (?:package registry|provided package locations)"
 )
 _CONFLICT = re.compile(
     r"ResolutionImpossible|No solution found when resolving|conflicting dependencies|Cannot install "
