@@ -36,8 +36,8 @@ for _name in [name for name in os.environ if not _KEPT.fullmatch(name)]:
 os.environ |= {
     "HOME": _HOME,
     "LANG": "C.UTF-8",
-    # In place of /etc/pip.conf, /etc/uv/uv.toml, /etc/gitconfig and /etc/wgetrc. What is installed comes from folders, and
-    # from indexes on loopback that a test names.
+    # In place of /etc/pip.conf, /etc/uv/uv.toml, /etc/gitconfig and /etc/wgetrc. What is installed comes from folders,
+    # and from indexes on loopback that a test names.
     "PIP_CONFIG_FILE": os.devnull,
     "PIP_NO_INDEX": "1",
     "UV_CONFIG_FILE": f"{_HOME}/uv.toml",
