@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import socketserver
 import ssl
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-__all__ = ["Answer", "serving"]
+__all__ = ["Answer", "serving", "socks_proxy"]
 
 
 @dataclass
@@ -42,16 +43,29 @@ def _relay(source: socket.socket, target: socket.socket) -> None:
 
 @contextmanager
 def serving(
-    answers: Sequence[Answer] | Answer, tls: ssl.SSLContext | None = None
+    answers: Sequence[Answer] | Answer,
+    tls: ssl.SSLContext | None = None,
+    *,
+    connects: bool = True,
+    keeps: bool = False,
+    made: list[object] | None = None,
 ) -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
     """Serve each of `answers` once, or one of them always; yield the address, and what was asked so far.
 
-    A proxy that is asked for a connection connects to where it was asked for.
+    A proxy that is asked for a connection connects to where it was asked for, unless `connects` is false. With `keeps`
+    connections are kept open; each is added to `made`.
     """
     seen: list[tuple[str, dict[str, str]]] = []
     left = None if isinstance(answers, Answer) else list(answers)
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1" if keeps else "HTTP/1.0"
+
+        def setup(self) -> None:
+            super().setup()
+            if made is not None:
+                made.append(self.client_address)
+
         def do_GET(self) -> None:
             seen.append((self.path, dict(self.headers.items())))
             answer = answers if isinstance(answers, Answer) else left.pop(0)  # type: ignore[union-attr]
@@ -65,11 +79,14 @@ def serving(
             answer.sent.set()
             if answer.gate:
                 answer.gate.wait(60)
-            self.close_connection = True
+            self.close_connection = not keeps
 
         do_HEAD = do_GET  # noqa: N815 - the base class finds it by this name
 
         def do_CONNECT(self) -> None:
+            if not connects:
+                self.do_GET()
+                return
             seen.append((self.path, dict(self.headers.items())))
             host, _, port = self.path.rpartition(":")
             with socket.create_connection((host, int(port))) as there:
@@ -92,6 +109,42 @@ def serving(
     thread.start()
     try:
         yield f"http{'s' * (tls is not None)}://127.0.0.1:{server.server_address[1]}", seen
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def socks_proxy() -> Iterator[tuple[str, list[str]]]:
+    """A SOCKS 5 proxy (RFC 1928) that asks for no password; yield its host and port, and whom it was asked for."""
+    asked: list[str] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            _, count = self._read(2)
+            self._read(count)
+            self.request.sendall(b"\x05\x00")
+            kind = self._read(4)[3]
+            host = socket.inet_ntoa(self._read(4)) if kind == 1 else self._read(self._read(1)[0]).decode()
+            port = int.from_bytes(self._read(2), "big")
+            asked.append(f"{host}:{port}")
+            with socket.create_connection((host, port)) as there:
+                self.request.sendall(b"\x05\x00\x00\x01" + bytes(6))
+                back = threading.Thread(target=_relay, args=(there, self.request))
+                back.start()
+                _relay(self.request, there)
+                back.join()
+
+        def _read(self, count: int) -> bytes:
+            data: bytes = self.request.recv(count, socket.MSG_WAITALL)
+            return data
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}", asked
     finally:
         server.shutdown()
         thread.join()

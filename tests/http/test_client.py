@@ -30,11 +30,16 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_matcher", None)
 
 
-def fetch(box: sandbox.Sandbox, link: str, into: Path, **options: str | None) -> Received:
+def fetch(box: sandbox.Sandbox, link: str, into: Path) -> Received:
     """Download a share link of the sandbox."""
-    received = Client(box.dropbox_url).download(links.parse(link), into, **options)
-    assert received is not None
-    return received
+    with Client(box.dropbox_url) as client:
+        return download(client, link, into)
+
+
+def download(client: Client, link: str, into: Path) -> Received:
+    """Write what a link shares to a file."""
+    with client.open(links.parse(link)) as response:
+        return client.download(response, into)
 
 
 def key_of(link: str) -> str:
@@ -93,15 +98,14 @@ def test_a_content_that_changed_meanwhile_starts_over(
 def test_a_part_that_does_not_fit_is_not_appended(tmp_path: Path) -> None:
     """A 206 of another version, or from another place, is refused; the next try asks for the whole."""
     answers: list[Answer] = [
-        Answer(200, b"abcdef", {"ETag": '"1"'}, cut=3),
-        Answer(206, b"XYZ", {"ETag": '"2"', "Content-Range": "bytes 3-5/6"}),
-        Answer(200, b"ghijkl", {"ETag": '"2"'}),
+        Answer(200, b"abcdef" * 500, {"ETag": '"1"'}, cut=2997),
+        Answer(206, b"XYZ", {"ETag": '"2"', "Content-Range": "bytes 2997-2999/3000"}),
+        Answer(200, b"ghijkl" * 500, {"ETag": '"2"'}),
     ]
-    with serving(answers) as (base, seen):
-        received = Client().download(links.parse(f"{base}/x.bin"), tmp_path / "x")
-    assert received is not None
-    assert (tmp_path / "x").read_bytes() == b"ghijkl"
-    assert [headers.get("Range") for _, headers in seen] == [None, "bytes=3-", None]
+    with serving(answers) as (base, seen), Client() as client:
+        download(client, f"{base}/x.bin", tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == b"ghijkl" * 500
+    assert [headers.get("Range") for _, headers in seen] == [None, "bytes=2997-", None]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 1000])
@@ -173,14 +177,16 @@ def test_a_link_without_its_key(box: sandbox.Sandbox, tmp_path: Path) -> None:
 def test_a_password_is_sent_only_where_it_is_asked_for(box: sandbox.Sandbox, tmp_path: Path) -> None:
     """With the right one the content comes; without, and with a wrong one, the error says so and shows none."""
     link = box.file_link("data.bin", b"data", password="open-sesame-1")
-    understood = links.parse(link)
-    assert Client(box.dropbox_url, password=Secret("open-sesame-1", "a test")).download(understood, tmp_path / "x")
+    with Client(box.dropbox_url, password=Secret("open-sesame-1", "a test")) as client:
+        download(client, link, tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == b"data"
     with pytest.raises(LinkError, match="--password secret:NAME"):
         fetch(box, link, tmp_path / "x")
-    client = Client(box.dropbox_url, password=Secret("wrong-sesame-1", "the environment variable PW"))
-    with pytest.raises(LinkError, match="does not accept the password from the environment variable PW") as caught:
-        client.download(understood, tmp_path / "x")
+    with (
+        Client(box.dropbox_url, password=Secret("wrong-sesame-1", "the environment variable PW")) as client,
+        pytest.raises(LinkError, match="does not accept the password from the environment variable PW") as caught,
+    ):
+        download(client, link, tmp_path / "x")
     assert "sesame" not in str(caught.value)
     assert not any("sesame" in json.dumps(request.headers) + request.path for request in box.requests)
 
@@ -191,11 +197,10 @@ def test_a_password_page_elsewhere_gets_no_password(tmp_path: Path) -> None:
     with (
         serving([page]) as (other, seen),
         serving([Answer(302, b"", {"Location": f"{other}/sm/password"})]) as (base, _),
+        Client(base, password=Secret("open-sesame-2", "a test")) as client,
         pytest.raises(LinkError, match="another site; it was not sent"),
     ):
-        Client(base, password=Secret("open-sesame-2", "a test")).download(
-            links.parse("https://www.dropbox.com/s/abcdefgh/x"), tmp_path / "x"
-        )
+        download(client, "https://www.dropbox.com/s/abcdefgh/x", tmp_path / "x")
     assert [path for path, _ in seen] == ["/sm/password"]
 
 
@@ -204,7 +209,8 @@ def test_a_redirector_is_followed_to_its_share_link(box: sandbox.Sandbox) -> Non
     folder = box.folder("data")
     link = box.folder_link(folder)
     for absolute in (False, True):
-        resolved = Client(box.dropbox_url).resolve(links.parse(box.redirector(link, absolute=absolute)))
+        with Client(box.dropbox_url) as client:
+            resolved = client.resolve(links.parse(box.redirector(link, absolute=absolute)))
         assert resolved == links.parse(link)
     assert masking.redact(key_of(link)) == masking.MASK
 
@@ -212,8 +218,8 @@ def test_a_redirector_is_followed_to_its_share_link(box: sandbox.Sandbox) -> Non
 def test_circles_end(box: sandbox.Sandbox, tmp_path: Path) -> None:
     """A redirect that leads back to itself is an error, not a loop."""
     again = Answer(302, b"", {"Location": "/again"})
-    with serving(again) as (base, seen), pytest.raises(LinkError, match="circles"):
-        Client().download(links.parse(f"{base}/x.zip"), tmp_path / "x")
+    with serving(again) as (base, seen), Client() as client, pytest.raises(LinkError, match="circles"):
+        download(client, f"{base}/x.zip", tmp_path / "x")
     assert len(seen) < 20
 
 
@@ -227,8 +233,8 @@ def test_credentials_do_not_travel(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         there = Answer(
             302, b"", {"Location": f"{other.replace('127.0.0.1', 'localhost')}/y", "Set-Cookie": "s=cookie-value-1"}
         )
-        with serving([there]) as (base, first):
-            assert Client().download(links.parse(f"{base}/x.bin"), tmp_path / "x")
+        with serving([there]) as (base, first), Client() as client:
+            download(client, f"{base}/x.bin", tmp_path / "x")
     sent = json.dumps([list(headers.items()) for _, headers in [*first, *seen]])
     assert "uthorization" not in sent
     assert "cookie-value-1" not in sent
@@ -236,17 +242,20 @@ def test_credentials_do_not_travel(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_same_content_is_not_fetched_again(tmp_path: Path) -> None:
     """With the validator of what is there, an unchanged file costs no bytes."""
-    with serving([Answer(304)]) as (base, seen):
-        assert Client().download(links.parse(f"{base}/x.bin"), tmp_path / "x", etag='"1"') is None
+    with (
+        serving([Answer(304)]) as (base, seen),
+        Client() as client,
+        client.open(links.parse(f"{base}/x.bin"), etag='"1"') as response,
+    ):
+        assert response.is_unchanged
     assert seen[0][1]["If-None-Match"] == '"1"'
-    assert not (tmp_path / "x").exists()
 
 
 def test_a_packed_transfer_is_unpacked(tmp_path: Path) -> None:
     """A server that compresses what it was asked to send plainly is understood, its length too."""
     packed = gzip.compress(CONTENT)
-    with serving([Answer(200, packed, {"Content-Encoding": "gzip"})]) as (base, _):
-        assert Client().download(links.parse(f"{base}/x.csv"), tmp_path / "x")
+    with serving([Answer(200, packed, {"Content-Encoding": "gzip"})]) as (base, _), Client() as client:
+        download(client, f"{base}/x.csv", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
 
 
@@ -254,8 +263,8 @@ def test_nobody_there_is_one_line(tmp_path: Path) -> None:
     """A refused connection names the host, not the address that grants access."""
     with serving([]) as (base, _):
         pass
-    with pytest.raises(TransferError, match=r"the connection to 127.0.0.1:.* failed") as caught:
-        Client(base).download(links.parse("https://www.dropbox.com/scl/fi/a/x?rlkey=abcdefgh12345678"), tmp_path / "x")
+    with Client(base) as client, pytest.raises(TransferError, match=r"the connection to 127.0.0.1:.* failed") as caught:
+        download(client, "https://www.dropbox.com/scl/fi/a/x?rlkey=abcdefgh12345678", tmp_path / "x")
     assert "abcdefgh12345678" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__

@@ -6,8 +6,10 @@ import gzip
 import json
 import random
 import shutil
+import socket
 import ssl
 import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Callable
@@ -16,7 +18,8 @@ from typing import NamedTuple
 
 import certifi
 import pytest
-from servers import Answer, serving
+from requests.exceptions import InvalidSchema
+from servers import Answer, serving, socks_proxy
 
 from colab_magics.core import sync
 from colab_magics.core.common import cancellation
@@ -70,7 +73,8 @@ def certificate(certified: Callable[[str], Certificate]) -> Certificate:
 
 
 def fetched(address: str, into: Path) -> bytes:
-    assert Client().download(links.parse(address), into)
+    with Client() as opened, opened.open(links.parse(address)) as response:
+        opened.download(response, into)
     return into.read_bytes()
 
 
@@ -128,14 +132,8 @@ def test_an_interrupt_ends_a_wait_over_tls(
     answer = Answer(200, CONTENT, cut=100_000, gate=threading.Event())
     run, caught = cancellation.Cancellation(lambda call: call()), list[BaseException]()
 
-    def work(base: str) -> None:
-        try:
-            fetched(f"{base}/x.bin", tmp_path / "x")
-        except BaseException as error:  # noqa: BLE001 - Stopped is no Exception
-            caught.append(error)
-
     with serving(answer, certificate.tls) as (base, seen):
-        thread = run.start(work, base, name="download")
+        thread = run.start(stopped, f"{base}/x.bin", tmp_path / "x", caught, name="download")
         assert answer.sent.wait(20)
         run.cancel()
         thread.join(20)
@@ -178,12 +176,105 @@ def test_a_proxy_connects_and_sees_nothing_of_what_is_secured(
     assert "uthorization" not in json.dumps(seen)
 
 
-def test_a_proxy_of_another_kind_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SOCKS is not spoken; it is said, and not gone around."""
+def test_a_socks_proxy_is_asked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With PySocks; it also looks up the name when the environment says so."""
+    with serving(Answer(200, CONTENT)) as (base, seen), socks_proxy() as (proxy, asked):
+        address = base.replace("127.0.0.1", "localhost")
+        monkeypatch.setenv("ALL_PROXY", f"socks5h://{proxy}")
+        assert fetched(f"{address}/x.bin", tmp_path / "x") == CONTENT
+    assert asked == [address.removeprefix("http://")]
+    assert len(seen) == 1
+
+
+def test_a_socks_proxy_without_its_package_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what to install, and the proxy is not gone around."""
     monkeypatch.setenv("all_proxy", "socks5h://me:proxy-password-3@127.0.0.1:1")
-    with pytest.raises(TransferError, match="speaks SOCKS; set one that speaks HTTP") as caught:
+    monkeypatch.setitem(sys.modules, "socks", None)
+    monkeypatch.delitem(sys.modules, "urllib3.contrib.socks", raising=False)
+    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", _no_socks)
+    with pytest.raises(TransferError, match=r"speaks SOCKS, .* pip install PySocks") as caught:
         fetched("https://example.org/x", tmp_path / "x")
     assert "proxy-password-3" not in str(caught.value)
+
+
+def _no_socks(*_: object, **__: object) -> None:
+    """Do what requests puts in the place of what it could not import."""
+    raise InvalidSchema("Missing dependencies for SOCKS support.")
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("kind", ["http", "socks5h"])
+def test_a_dead_proxy_is_named(variable: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the variable that names it, and without its password; it is not the server that is to be blamed."""
+    monkeypatch.setenv(variable, f"{kind}://me:proxy-password-4@127.0.0.1:1")
+    scheme = "http" if variable == "http_proxy" else "https"
+    with pytest.raises(TransferError, match=rf"the proxy \*\*\*@127\.0\.0\.1:1 \({variable}\) gives no conn") as caught:
+        fetched(f"{scheme}://example.org/x", tmp_path / "x")
+    assert "proxy-password-4" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_refuses_is_named(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that wants another password is asked once."""
+    with serving(Answer(407), connects=False) as (proxy, asked):
+        monkeypatch.setenv(f"{scheme}_proxy", proxy.replace("//", "//me:proxy-password-5@"))
+        with pytest.raises(TransferError, match=rf"proxy.*407.*correct {scheme}_proxy") as caught:
+            fetched(f"{scheme}://example.org/x", tmp_path / "x")
+    assert "proxy-password-5" not in str(caught.value)
+    assert len(asked) == 1
+
+
+def test_an_interrupt_ends_a_connection_in_the_making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However far it has come: a name that is looked up, a server that does not accept, one that shakes no hand."""
+    looked_up, go_on, look_up = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def slow(host: str, *rest: object, **more: object) -> object:
+        looked_up.set()
+        assert host != "example.org" or go_on.wait(60)
+        return look_up(host, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        for address in (
+            "http://example.org/x",
+            f"http://127.0.0.1:{port}/x",
+            f"https://127.0.0.1:{silent.getsockname()[1]}/x",
+        ):
+            run, caught = cancellation.Cancellation(lambda call: call()), list[BaseException]()
+            looked_up.clear()
+            thread = run.start(stopped, address, tmp_path / "x", caught, name="download")
+            assert looked_up.wait(20)
+            run.cancel()
+            thread.join(10)  # less than what a connection may take
+            assert [type(error) for error in caught] == [cancellation.Stopped]
+        go_on.set()
+        for filler in fillers:
+            filler.close()
+
+
+def stopped(address: str, into: Path, caught: list[BaseException]) -> None:
+    """Fetch something, and note how that ends."""
+    try:
+        fetched(address, into)
+    except BaseException as error:  # noqa: BLE001 - Stopped is no Exception
+        caught.append(error)
+
+
+def test_a_connection_is_used_again() -> None:
+    """After a redirect, whose body is of no interest, and after a content that was read to its end."""
+    made: list[object] = []
+    answers = [Answer(302, b"moved", {"Location": "/y"}), *[Answer(200, CONTENT)] * 2]
+    with serving(answers, keeps=True, made=made) as (base, seen), Client() as opened:
+        for _ in range(2):
+            with opened.open(links.parse(f"{base}/x")) as response:
+                assert b"".join(response) == CONTENT
+    assert [path for path, _ in seen] == ["/x", "/y", "/x"]
+    assert len(made) == 1
 
 
 def test_a_proxy_that_is_not_asked_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +304,7 @@ def test_a_bundle_that_is_none_is_one_line(
     ("typed", "asked"),
     [
         ("/a b/ü.bin?q=ä b", "/a%20b/%C3%BC.bin?q=%C3%A4%20b"),
-        ("/a%20b/%c3%bc.bin?q=a+b%2F", "/a%20b/%c3%bc.bin?q=a+b%2F"),
+        ("/a%20b/%c3%bc.bin?q=a+b%2F", "/a%20b/%C3%BC.bin?q=a+b%2F"),
         ("/a;b=1/(x)!'*@~.bin", "/a;b=1/(x)!'*@~.bin"),
     ],
 )

@@ -136,6 +136,41 @@ class TestFiles:
         assert tree("data") == WHOLE
 
 
+class TestOneRequest:
+    """Dropbox zips a folder for each request: what is asked for its name is then read on."""
+
+    @pytest.mark.parametrize("dest", [None, "there"])
+    @pytest.mark.parametrize("dry_run", [False, True])
+    def test_a_link_is_fetched_once(self, box: Sandbox, proj: Path, dest: str | None, dry_run: bool) -> None:
+        """Whether DEST is given or not, for folders, files, and what a folder link leads to; a dry run too."""
+        whole = box.folder_link(proj)
+        for link in (whole, whole.replace("?", "/sub/b.csv?"), whole.replace("?", "/sub?"), box.file_link("f", b"f")):
+            box.clear_requests()
+            sync(link, dest, dry_run=dry_run)
+            assert [request.method for request in box.requests if request.service == "content"] == ["GET"]
+
+    @pytest.mark.parametrize("dest", [None, "d.bin"])
+    def test_what_is_there_is_not_read_again(self, box: Sandbox, dest: str | None) -> None:
+        """The server is told what is there by its validator; one that sends it all the same is not listened to."""
+        link = box.file_link("d.bin", b"data" * 100_000)
+        sync(link, dest)
+        box.clear_requests()
+        result = sync(link, dest)
+        assert (result.status, result.bytes_received) == ("up-to-date", 0)
+        [request] = [request for request in box.requests if request.service == "content"]
+        assert request.headers["if-none-match"]
+
+    def test_what_the_server_takes_for_unchanged_but_is_not_comes_again(self) -> None:
+        """The file that it is told of was changed here meanwhile."""
+        head = {"ETag": '"1"'}
+        with serving([Answer(200, b"theirs", head), Answer(304), Answer(200, b"theirs", head)]) as (base, seen):
+            sync(f"{base}/d.bin", "d.bin")
+            Path("d.bin").write_bytes(b"mine")
+            result = sync(f"{base}/d.bin", "d.bin")
+        assert (result.updated, result.backed_up) == (["d.bin"], ["d.bin"])
+        assert [headers.get("If-None-Match") for _, headers in seen] == [None, '"1"', None]
+
+
 class TestUnpack:
     @pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"])
     def test_an_archive_behind_a_file_link(self, box: Sandbox, suffix: str) -> None:

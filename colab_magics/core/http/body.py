@@ -1,105 +1,140 @@
-"""A response's body, as it comes off the connection: what breaks there is told from what breaks on the disk."""
+"""What a link shares, while it comes: the answer is known, the content is still to be read."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from http.client import HTTPResponse
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from colab_magics.core.http.responses import RetryError
-from colab_magics.core.http.session import told
+from colab_magics.core.common import cancellation
+from colab_magics.core.http.links import Link
+from colab_magics.core.http.responses import Answer, RetryError, answer_of
 from colab_magics.errors import TransferError
 
-__all__ = ["Body"]
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["Response"]
 
 _PIECE = 1 << 18
 _HEAD = 512  # bytes; enough to tell a page from content
 _PAGE = 1 << 16  # bytes of a page that are read to understand it
+_UNCHANGED = 304
 _PACKED = {"gzip", "x-gzip", "deflate"}
 _ANY_WRAPPER = zlib.MAX_WBITS | 32  # of gzip or zlib, whichever comes
 
 
-class Body:
-    """The body of a response that is streamed.
+class Response(AbstractContextManager["Response"]):
+    """One response; a context manager that ends it, and a source that an archive can be read from.
 
     Parameters
     ----------
-    response : HTTPResponse
+    link : Link
+        What it answers.
+    response : requests.Response
         It; nothing of its body was read yet.
 
     Attributes
     ----------
-    head : bytes
-        The first bytes, which are still part of what is read.
+    link : Link
+        As above.
+    url : str
+        Where it came from in the end. It grants access, so it must not be shown.
+    status : int
+        Its status.
+    headers : mapping of str to str
+        Its headers.
 
     Raises
     ------
     RetryError
-        When the connection breaks; as all methods do.
+        When the connection breaks; as all that reads does.
     TransferError
         When it is packed in a way that was not asked for.
     """
 
-    def __init__(self, response: HTTPResponse) -> None:
-        self._host = urlsplit(response.url).netloc
+    def __init__(self, link: Link, response: requests.Response) -> None:
+        self.link, self.url, self.status, self.headers = link, str(response.url), response.status_code, response.headers
+        self._host = urlsplit(self.url).netloc
         self._response = response
-        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        # http.client's own response, below those of requests and urllib3, fills a buffer without a copy.
+        self._source: Any = response.raw._fp  # noqa: SLF001
+        self._left = b""
+        encoding = self.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in {"", "identity", *_PACKED}:
+            self.close()
             raise TransferError(f"{self._host} packs what it sends with {encoding!r}; it was asked for it unpacked")
         self._inflater = zlib.decompressobj(_ANY_WRAPPER) if encoding in _PACKED else None
-        self._left = self.head = b""
-        while len(self.head) < _HEAD and (piece := self._read()):
-            self.head += piece
-        self._left = self.head
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __iter__(self) -> Iterator[bytes]:
-        while piece := self.read():
+        """Yield the rest of the content in pieces."""
+        while piece := self._next():
             yield piece
 
-    def read(self) -> bytes:
-        """Return what there is, at least a byte; nothing at the end."""
-        if self._left:
-            piece, self._left = self._left, b""
-            return piece
-        return self._read()
+    @cached_property
+    def head(self) -> bytes:
+        """The first bytes, which are still part of what is read."""
+        head = b""
+        while len(head) < _HEAD and (piece := self._read()):
+            head += piece
+        self._left = head
+        return head
+
+    @cached_property
+    def answer(self) -> Answer:
+        """What the server says of the content."""
+        return answer_of(self.link, self.url, self.headers, self.head)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the content still is what the request named by its ETag; then there is none here."""
+        return self.status == _UNCHANGED
 
     def page(self, most: int = _PAGE) -> bytes:
         """Return the beginning, up to about `most` bytes: by default as much as a page needs to be understood."""
         page = b""
-        while len(page) < most and (piece := self.read()):
+        while len(page) < most and (piece := self._next()):
             page += piece
         return page
 
     def readinto(self, view: memoryview) -> int:
         """Fill `view` from its start; return how many bytes came, which is fewer only at the end."""
-        filled = min(len(self._left), len(view))
-        view[:filled] = self._left[:filled]
-        self._left = self._left[filled:]
+        filled = 0
         while filled < len(view):
-            if self._inflater is None:
-                with self._told():
-                    count = self._response.readinto(view[filled:])
-            else:
-                piece = self._read()
+            if self._left or self._inflater:
+                piece = self._next()
                 count = min(len(piece), len(view) - filled)
-                view[filled : filled + count] = piece[:count]
-                self._left = piece[count:]
+                view[filled : filled + count], self._left = piece[:count], piece[count:]
+            else:
+                count = self._receive(view[filled:])
             if not count:
                 break
             filled += count
         return filled
 
+    def close(self) -> None:
+        """End it. The connection can be used again if all of it was read."""
+        if self._source.isclosed() or self._source.length == 0:
+            self._response.raw.release_conn()
+        self._response.close()
+
+    def _next(self) -> bytes:
+        """Return what there is, at least a byte; nothing at the end."""
+        piece, self._left = self._left, b""
+        return piece or self._read()
+
     def _read(self) -> bytes:
         if self._inflater is None:
-            with self._told():
-                return self._response.read1(_PIECE)
+            return self._receive_piece()
         while not self._inflater.eof:
-            packed = self._inflater.unconsumed_tail
-            if not packed:
-                with self._told():
-                    packed = self._response.read1(_PIECE)
+            packed = self._inflater.unconsumed_tail or self._receive_piece()
             try:
                 piece = self._inflater.decompress(packed, _PIECE)
             except zlib.error:
@@ -110,5 +145,25 @@ class Body:
                 raise RetryError(f"the connection to {self._host} ended early")
         return b""
 
-    def _told(self) -> AbstractContextManager[None]:
-        return told(self._host, "stopped answering", "broke")
+    def _receive_piece(self) -> bytes:
+        with self._told():
+            return bytes(self._source.read1(_PIECE))
+
+    def _receive(self, view: memoryview) -> int:
+        with self._told():
+            return int(self._source.readinto(view))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell what breaks on the connection from what breaks on the disk; an interrupt ends connections too."""
+        cancellation.check()
+        try:
+            yield
+        except TimeoutError:
+            raise RetryError(f"{self._host} stopped answering") from None
+        except (OSError, HTTPException):
+            raise RetryError(f"the connection to {self._host} broke") from None
+        finally:
+            cancellation.check()
+        if self._source.isclosed() and self._source.length:
+            raise RetryError(f"the connection to {self._host} ended early")

@@ -9,37 +9,36 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from http.client import HTTPResponse
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 from colab_magics import masking
-from colab_magics.core.archives.stream.parts import UnstreamableError
-from colab_magics.core.archives.stream.streaming import Stream
 from colab_magics.core.common import cancellation
 from colab_magics.core.common.addresses import DROPBOX
 from colab_magics.core.common.disk import size_text
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.core.http import links
-from colab_magics.core.http.body import Body
+from colab_magics.core.http.body import Response
 from colab_magics.core.http.links import Link
 from colab_magics.core.http.partial import Part
 from colab_magics.core.http.responses import (
     LONGEST_WAIT,
     Answer,
     RetryError,
-    answer_of,
     next_hop,
     page_refusal,
     status_refusal,
 )
-from colab_magics.core.http.session import Session
 from colab_magics.core.secrets.secrets import Secret
 from colab_magics.errors import LinkError, TransferError
+
+if TYPE_CHECKING:
+    from colab_magics.core.http.session import Session
 
 __all__ = ["Client", "Received"]
 
@@ -48,7 +47,7 @@ _BACKOFF = 0.2  # seconds; doubled with each try
 _HOPS = 15
 _WHOLE_PAGE = 1 << 21  # bytes of a page in which something is searched
 _REDIRECTS = {301, 302, 303, 307, 308}
-_UNCHANGED, _BEYOND = 304, 416
+_BEYOND = 416
 # Without dl=1 and for a browser's name Dropbox shows a page; this name gets the content, whatever its version.
 _HEADERS = {"User-Agent": "colab-magics", "Accept": "*/*", "Accept-Encoding": "identity"}
 _T = TypeVar("_T")
@@ -75,8 +74,8 @@ class Received:
     transferred: int
 
 
-class Client:
-    """Fetches what links share; one cookie jar for all of a sync.
+class Client(AbstractContextManager["Client"]):
+    """Fetches what links share: a context manager that keeps cookies and connections for as long as it is open.
 
     Parameters
     ----------
@@ -94,7 +93,16 @@ class Client:
         self._dropbox_url = dropbox_url
         self._password = password
         self._progress = progress
-        self._session = Session(_HEADERS)
+        self._closing = ExitStack()
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    @cached_property
+    def _session(self) -> Session:
+        from colab_magics.core.http.session import Session  # here: a sync that has nothing to do needs none
+
+        return self._closing.enter_context(Session(_HEADERS))
 
     def resolve(self, link: Link) -> Link:
         """Follow a redirector to the share link it stands for; return any other link as it is.
@@ -109,135 +117,148 @@ class Client:
                 masking.register(secret)
             if link.kind != "redirector":
                 return link
-            link = self._retrying(link, self._resolve_once)
+            link = self._retrying(link, partial(self._resolve, link))
         raise LinkError(f"{link.shown} redirects in circles; use the full share link instead")
 
-    def ask(self, link: Link) -> Answer:
-        """Return what the server says of `link`, without the content."""
-        return self._retrying(link, self._ask)
-
-    def download(
-        self, link: Link, into: Path, *, etag: str | None = None, stream: Stream | None = None
-    ) -> Received | None:
-        """Write what `link` shares to a file, or unpack it while it arrives.
+    def open(self, link: Link, *, etag: str | None = None) -> Response:
+        """Ask for what `link` shares.
 
         Parameters
         ----------
         link : Link
             What to fetch.
-        into : Path
-            The file to write.
         etag : str, optional
             The validator of the content that is there already.
-        stream : Stream, optional
-            Takes a zip in place of the file, when it is one that could not be resumed if the connection broke.
 
         Returns
         -------
-        Received or None
-            None when the content still is what `etag` names.
+        Response
+            A context manager. What the server says is known, the content is still to be read: once, with `read` or
+            `download`, since a connection can break.
 
         Raises
         ------
         LinkError
             When the link is gone, restricted, needs a password or is no download.
         TransferError
+            When there is no answer.
+        """
+        return self._retrying(link, partial(self._open, link, {"If-None-Match": etag} if etag else {}))
+
+    def read(
+        self,
+        response: Response,
+        take: Callable[[Response], _T],
+        again: Callable[[], dict[str, str]] = dict,
+    ) -> _T:
+        """Return what `take` makes of the content of `response`.
+
+        Parameters
+        ----------
+        response : Response
+            It; nothing of it was read yet.
+        take : callable
+            Reads it. When the connection breaks it is called again, with a new response to the same share link.
+        again : callable, optional
+            Returns the headers of a new request.
+        """
+        opened: list[Response] = [response]
+
+        def attempt() -> _T:
+            with opened.pop() if opened else self._open(response.link, again()) as current:
+                name = current.answer.name or response.link.name or "download"
+                self._progress.begin(name, current.answer.size)
+                try:
+                    return take(current)
+                finally:
+                    self._progress.end()
+
+        return self._retrying(response.link, attempt)
+
+    def download(self, response: Response, into: Path) -> Received:
+        """Write the content of `response` to a file; go on with what an earlier run has left there of the same.
+
+        Parameters
+        ----------
+        response : Response
+            It; nothing of it was read yet.
+        into : Path
+            The file.
+
+        Raises
+        ------
+        TransferError
             When the bytes did not come.
         OSError
             When they could not be written.
         """
-        part = Part(into, link.identity)
-        if stream is not None:
-            try:
-                return self._retrying(link, lambda link: self._download(link, part, etag, stream))
-            except UnstreamableError:
-                pass  # then with all of it at hand
-        return self._retrying(link, lambda link: self._download(link, part, etag))
+        link, part = response.link, Part(into, response.link.identity)
 
-    def _resolve_once(self, link: Link) -> Link:
+        def take(response: Response) -> Received:
+            with part.continued(response.status, response.headers, response.answer) as file:
+                if part.size and not part.transferred:
+                    self._progress.say(f"{link.shown}: going on after the {size_text(part.size)} of an earlier run")
+                self._progress.advance(part.size)
+                for piece in response:
+                    part.take(file, piece)
+                    self._progress.advance(len(piece))
+            if part.total is not None and part.size != part.total:
+                raise RetryError(f"the connection ended after {part.size} of {part.total} bytes")
+            return Received(response.answer, part.size, part.crc, part.sha256.hexdigest(), part.transferred)
+
+        if part.is_of(response.answer):
+            response.close()
+            response = self._retrying(link, lambda: self._open(link, part.headers()))
+        return self.read(response, take, part.headers)
+
+    def _resolve(self, link: Link) -> Link:
         address = links.fetch_address(link, self._dropbox_url)
-        with self._session.get(address) as response:
+        with Response(link, self._session.ask(address)) as response:
             _raise(status_refusal(link, response.status, response.headers))
             target = response.headers.get("Location", "")
             if response.status not in _REDIRECTS or not target:
                 raise LinkError(f"{link.shown} leads nowhere; use the full share link instead")
             return links.parse(next_hop(link, address, target), dropbox_url=self._dropbox_url)
 
-    def _ask(self, link: Link) -> Answer:
-        with self._open(link, {}) as (_, answer, _):
-            return answer
-
-    def _download(self, link: Link, part: Part, etag: str | None, stream: Stream | None = None) -> Received | None:
-        headers = {"If-None-Match": etag} if etag else part.headers()
-        with self._open(link, headers) as (response, answer, body):
-            if response.status == _UNCHANGED:
-                return None
-            if stream is not None and body.head.startswith(b"PK\x03\x04") and not _resumable(answer):
-                return self._unpack(link, answer, body, stream)
-            with part.continued(response.status, response.headers, answer) as file:
-                self._progress.begin(answer.name or link.name or "download", part.total)
-                if part.size and not part.transferred:
-                    self._progress.say(f"{link.shown}: going on after the {size_text(part.size)} of an earlier run")
-                try:
-                    self._progress.advance(part.size)
-                    for piece in body:
-                        part.take(file, piece)
-                        self._progress.advance(len(piece))
-                finally:
-                    self._progress.end()
-            if part.total is not None and part.size != part.total:
-                raise RetryError(f"the connection ended after {part.size} of {part.total} bytes")
-            return Received(answer, part.size, part.crc, part.sha256.hexdigest(), part.transferred)
-
-    def _unpack(self, link: Link, answer: Answer, body: Body, stream: Stream) -> Received:
-        self._progress.begin(answer.name or link.name or "download", answer.size)
+    def _open(self, link: Link, headers: dict[str, str]) -> Response:
+        """Follow the link to its content."""
+        response = self._follow(link, headers)
         try:
-            size = stream.take(body)
-        finally:
-            self._progress.end()
-        if answer.size is not None and size != answer.size:
-            raise RetryError(f"the connection ended after {size} of {answer.size} bytes")
-        return Received(answer, size, 0, "", size)
+            if page_refusal(link, response.headers, response.head):
+                _raise(page_refusal(link, response.headers, response.page()))
+        except BaseException:
+            response.close()
+            raise
+        return response
 
-    @contextmanager
-    def _open(self, link: Link, headers: dict[str, str]) -> Iterator[tuple[HTTPResponse, Answer, Body]]:
-        """Follow the link to its content; yield the response, what it says, and the content."""
-        with self._follow(link, headers) as response:
-            body = Body(response)
-            if page_refusal(link, response.headers, body.head):
-                _raise(page_refusal(link, response.headers, body.page()))
-            yield response, answer_of(link, response.url, response.headers, body.head), body
-
-    def _follow(self, link: Link, headers: dict[str, str]) -> HTTPResponse:
+    def _follow(self, link: Link, headers: dict[str, str]) -> Response:
         address = links.fetch_address(link, self._dropbox_url)
         authed = False
         for _ in range(_HOPS):
-            response = self._session.get(address, headers)
-            target = response.headers.get("Location", "")
-            if link.is_dropbox and urlsplit(address).path.endswith("/sm/password"):
-                with response:
+            response = Response(link, self._session.ask(address, headers=headers))
+            with ExitStack() as closing:
+                closing.enter_context(response)
+                target = response.headers.get("Location", "")
+                if link.is_dropbox and urlsplit(address).path.endswith("/sm/password"):
                     if authed:
                         raise LinkError(f"{link.shown} asks for its password again; check it in a browser")
                     self._authenticate(link, response)
-                address, authed = links.fetch_address(link, self._dropbox_url), True
-            elif response.status in _REDIRECTS and target:
-                response.close()
-                address = next_hop(link, address, target)
-                for word in urlsplit(address).path.split("/") if link.is_dropbox else ():
-                    if len(word) >= 24:  # the temporary address grants access as the link does
-                        masking.register(word, temporary=True)
-            elif response.status == _BEYOND and "Range" in headers:
-                response.close()
-                headers = {}
-            else:
-                refusal = status_refusal(link, response.status, response.headers)
-                if refusal:
-                    response.close()
-                    raise refusal
-                return response
+                    address, authed = links.fetch_address(link, self._dropbox_url), True
+                elif response.status in _REDIRECTS and target:
+                    response.page()  # so that the connection can be used again
+                    address = next_hop(link, address, target)
+                    for word in urlsplit(address).path.split("/") if link.is_dropbox else ():
+                        if len(word) >= 24:  # the temporary address grants access as the link does
+                            masking.register(word, temporary=True)
+                elif response.status == _BEYOND and "Range" in headers:
+                    headers = {}
+                else:
+                    _raise(status_refusal(link, response.status, response.headers))
+                    closing.pop_all()
+                    return response
         raise LinkError(f"{link.shown} redirects in circles; make a new link and use that")
 
-    def _authenticate(self, link: Link, response: HTTPResponse) -> None:
+    def _authenticate(self, link: Link, response: Response) -> None:
         """Answer Dropbox's password page in the way the page itself does: ``POST /sm/auth`` in the same cookie jar."""
         if self._password is None:
             raise LinkError(f"{link.shown} needs a password; store it as a secret and add --password secret:NAME")
@@ -246,7 +267,7 @@ class Client:
                 f"{link.shown} asks for its password on another site; it was not sent, open it in a browser"
             )
         found = parse_qs(urlsplit(response.url).query).get("content_id") or re.findall(
-            r"content_id[=\"':\s]+([\w.+=/%-]+)", Body(response).page(_WHOLE_PAGE).decode("utf-8", "replace")
+            r"content_id[=\"':\s]+([\w.+=/%-]+)", response.page(_WHOLE_PAGE).decode("utf-8", "replace")
         )
         parts = urlsplit(link.url)
         form = {
@@ -257,9 +278,9 @@ class Client:
             "url": f"{parts.path}?{parts.query}",
         }
         place = urljoin(response.url, "/sm/auth")
-        with self._session.post(place, form) as answer:
+        with Response(link, self._session.ask(place, method="POST", form=form)) as answer:
             try:
-                authed = json.loads(Body(answer).page()).get("status") == "authed"
+                authed = json.loads(answer.page()).get("status") == "authed"
             except (ValueError, AttributeError):
                 authed = False
         if not authed:
@@ -273,10 +294,10 @@ class Client:
         own = (there.scheme, there.netloc) == (base.scheme, base.netloc)
         return own or (there.scheme == "https" and there.hostname in {"dropbox.com", "www.dropbox.com"})
 
-    def _retrying(self, link: Link, attempt: Callable[[Link], _T]) -> _T:
+    def _retrying(self, link: Link, attempt: Callable[[], _T]) -> _T:
         for number in range(1, _TRIES + 1):
             try:
-                return attempt(link)
+                return attempt()
             except RetryError as error:
                 pause = min(_BACKOFF * 2**number, 10.0) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
                 pause = error.wait if error.wait is not None else pause
@@ -288,10 +309,6 @@ class Client:
                 self._progress.say(f"{error}; trying again ({number} of {_TRIES - 1})")
             cancellation.sleep(pause)
         raise AssertionError  # the last round returns or raises
-
-
-def _resumable(answer: Answer) -> bool:
-    return answer.etag is not None or (answer.size is not None and answer.mtime is not None)
 
 
 def _raise(error: Exception | None) -> None:

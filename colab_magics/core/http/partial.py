@@ -68,6 +68,15 @@ class Part:
     def _restart(self) -> None:
         self.size, self.crc, self.sha256 = 0, 0, hashlib.sha256()
 
+    def is_of(self, answer: Answer) -> bool:
+        """Tell whether the rest of a content need be fetched only, since its beginning is here."""
+        known = self._answer
+        return (
+            bool(self.headers())
+            and known is not None
+            and ((known.etag, known.mtime, self.total) == (answer.etag, answer.mtime, answer.size))
+        )
+
     def headers(self) -> dict[str, str]:
         """Return the headers that ask for the rest, when something says what the beginning belongs to."""
         if not self.size or self._answer is None:

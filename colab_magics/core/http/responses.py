@@ -22,7 +22,7 @@ __all__ = ["Answer", "Headers", "RetryError", "answer_of", "next_hop", "page_ref
 #: Seconds that a server may ask us to wait; one that asks for more gets an error instead.
 LONGEST_WAIT = 60.0
 
-_GONE, _RESTRICTED, _TRAFFIC = {404, 410}, {400, 401, 403, 460}, {429, 509}
+_GONE, _RESTRICTED, _PROXYS, _TRAFFIC = {404, 410}, {400, 401, 403, 460}, 407, {429, 509}
 _SPLIT = "share its subfolders by links of their own, or fewer files, and sync each"
 _PAGES: tuple[tuple[str, str], ...] = (
     (r"too (large|big)|exceeds? .{0,40}(size|limit)", f"is larger than Dropbox puts into one zip (20 GB); {_SPLIT}"),
@@ -87,6 +87,11 @@ class Answer:
     etag: str | None
     mtime: float | None = None
 
+    @property
+    def is_resumable(self) -> bool:
+        """Whether a part of the content can be told to be one of the same content later."""
+        return self.etag is not None or (self.size is not None and self.mtime is not None)
+
 
 def answer_of(link: Link, address: str, headers: Headers, first: bytes) -> Answer:
     """Read an answer's headers.
@@ -124,6 +129,9 @@ def status_refusal(link: Link, status: int, headers: Headers) -> Exception | Non
             else "it has expired or is restricted; make a new link"
         )
         return LinkError(f"{shown} may not be read ({status}): {why}, and use that")
+    if status == _PROXYS:
+        scheme = urlsplit(link.url).scheme
+        return TransferError(f"this machine's proxy asks for a password ({status}); correct {scheme}_proxy")
     wait = retry_after(headers)
     if status in _TRAFFIC:
         owner = (

@@ -1,64 +1,70 @@
-"""HTTP as a sync speaks it: connections that an interrupt can end, to servers that show a valid certificate.
+"""A session of requests whose connections an interrupt can end. It takes 0.05 s to import: do so when it is needed.
 
-It stands on the standard library alone, since whoever syncs from a shell waits for every import first. Proxies are
-the environment's (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``); nothing is looked for in ``~/.netrc``.
+Certificates, cookies and proxies (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) are the work of requests. It follows
+no redirect, since what may be sent to the next host is for the caller to say, and finds no password in ``~/.netrc``.
 """
 
 from __future__ import annotations
 
 import http.client
 import os
+import re
 import ssl
-import urllib.error
-import urllib.request
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.client import HTTPResponse
-from http.cookiejar import CookieJar
-from typing import cast
-from urllib.parse import quote, urlencode, urlsplit
+from concurrent.futures import Future, wait
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import certifi
+import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidProxyURL, InvalidSchema, ProxyError, ReadTimeout
+from requests.utils import get_environ_proxies, select_proxy
+from urllib3.exceptions import HTTPError
 
 from colab_magics.core.common import cancellation
 from colab_magics.core.http.responses import RetryError
 from colab_magics.errors import TransferError
+from colab_magics.masking import MASK
 
-__all__ = ["Session", "told"]
+__all__ = ["Session"]
 
 _CONNECT, _SILENCE = 15.0, 60.0  # seconds to connect, and between two pieces
+_SLICE = 0.1  # seconds between two looks at whether to stop
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # what people set for most other programs
-_KEPT = "!#$%&'()*+,/:;=?@[]~"  # of an address, as it is; RFC 3986, section 2.2
 
 
-class Session:
-    """Asks servers; follows no redirect, and keeps the cookies of all it has asked.
+class Session(requests.Session):
+    """Asks servers; keeps connections and cookies.
 
     Parameters
     ----------
     headers : mapping of str to str
         What every request says.
-
-    Attributes
-    ----------
-    cookies : CookieJar
-        What servers have set.
     """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
-        self.cookies = CookieJar()
-        self._proxies = _proxies()
-        self._handler = _Handler()
-        self._opener = urllib.request.OpenerDirector()
-        self._opener.addheaders = list(headers.items())
-        # No handler of redirects or of errors: each answer is returned as it is.
-        for handler in (
-            urllib.request.ProxyHandler(self._proxies),
-            self._handler,
-            urllib.request.HTTPCookieProcessor(self.cookies),
-        ):
-            self._opener.add_handler(handler)
+        super().__init__()
+        self.headers.update(headers)
+        self.auth = _as_it_is  # without any, requests looks into ~/.netrc
+        self.verify = _authorities()
+        self.mount("http://", _Adapter())
+        self.mount("https://", _Adapter())
 
-    def get(self, address: str, headers: Mapping[str, str] | None = None) -> HTTPResponse:
-        """Ask for what is at `address`.
+    def get_redirect_target(self, _response: requests.Response) -> None:
+        """Name none, so that requests neither follows a redirect nor reads its body."""
+
+    def ask(
+        self,
+        address: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Send a request; return the response before its body is read.
 
         Raises
         ------
@@ -67,113 +73,109 @@ class Session:
         TransferError
             When there cannot be one.
         """
-        return self._open(urllib.request.Request(_escaped(address), headers=dict(headers or {})))  # noqa: S310
+        try:
+            return self.request(method, address, headers=headers, data=form, stream=True, timeout=(_CONNECT, _SILENCE))
+        except (OSError, ValueError, HTTPError, http.client.HTTPException) as error:
+            raise _meaning(address, error) from None
 
-    def post(self, address: str, form: Mapping[str, str]) -> HTTPResponse:
-        """Send a form; the rest is as for `get`."""
-        return self._open(urllib.request.Request(_escaped(address), urlencode(form).encode()))  # noqa: S310
 
-    def _open(self, request: urllib.request.Request) -> HTTPResponse:
-        proxy = self._proxies.get(request.type, "")
-        if proxy.lower().startswith("socks") and not urllib.request.proxy_bypass(request.host):
-            raise TransferError(
-                f"the proxy for {request.type}:// in this machine's environment speaks SOCKS; set one that speaks HTTP"
-            )
-        if request.type == "https" and self._handler.context is None:
-            self._handler.context = _trusted()
-        with told(request.host, "does not answer", "failed"):
+class _Adapter(HTTPAdapter):
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = _interruptible(pool.ConnectionCls)  # of http, https or SOCKS
+        return pool
+
+
+@cache
+def _interruptible(kind: Any) -> Any:
+    """Return a class of connections that an interrupt can end, even while they are made."""
+    if hasattr(kind, "is_interruptible"):
+        return kind
+
+    class Interruptible(kind):  # type: ignore[misc]
+        is_interruptible = True
+
+        def connect(self) -> None:
+            # Neither a name's look-up nor a handshake can be woken, so that another thread waits for them.
+            made: Future[None] = Future()
+            threading.Thread(target=self._connect, args=(made,), name="connect", daemon=True).start()
             try:
-                return cast("HTTPResponse", self._opener.open(request, timeout=_CONNECT))
-            except urllib.error.URLError as error:
-                if isinstance(error.reason, Exception):
-                    raise error.reason from None
+                while not wait([made], _SLICE).done:
+                    cancellation.check()
+            except BaseException:
+                made.add_done_callback(lambda _: self.close())
                 raise
+            made.result()
+            cancellation.note(self.sock)
+
+        def _connect(self, made: Future[None]) -> None:
+            try:
+                super().connect()
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                made.set_exception(error)
+            else:
+                made.set_result(None)
+
+    return Interruptible
 
 
-@contextmanager
-def told(host: str, silent: str, broken: str) -> Iterator[None]:
-    """Turn what goes wrong with a connection into a retry, or into an error when it would go wrong again.
-
-    Parameters
-    ----------
-    host : str
-        Whom it is to.
-    silent, broken : str
-        What to say when nothing comes, and when it is lost.
-    """
-    try:
-        yield
-    except TimeoutError:
-        raise RetryError(f"{host} {silent}") from None
-    except ssl.SSLCertVerificationError:
-        raise TransferError(f"{host} shows no valid certificate; check this machine's clock and proxy") from None
-    except (http.client.InvalidURL, UnicodeError):
-        raise TransferError(f"an address on {host} is none that can be asked; check the link") from None
-    except (OSError, http.client.HTTPException):
-        raise RetryError(f"the connection to {host} {broken}") from None
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
-class _Http(http.client.HTTPConnection):
-    def connect(self) -> None:
-        super().connect()
-        _connected(self)
+def _authorities() -> str:
+    """Return whom to trust when the environment names no bundle for requests: the system's list, else certifi's."""
+    system = ssl.get_default_verify_paths()  # knows SSL_CERT_FILE and SSL_CERT_DIR
+    if system.cafile and not os.environ.get("SSL_CERT_DIR"):
+        return system.cafile
+    return system.capath if system.capath and os.listdir(system.capath) else system.cafile or certifi.where()
 
 
-class _Https(http.client.HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        _connected(self)
+def _meaning(address: str, error: Exception) -> Exception:
+    """Return what to raise when there is no response; a proxy that stands in the way is named."""
+    host, scheme = urlsplit(address).netloc.rpartition("@")[2], urlsplit(address).scheme
+    if isinstance(error, InvalidSchema) and "SOCKS" in str(error):
+        return TransferError("this machine's proxy speaks SOCKS, which takes one package more: pip install PySocks")
+    proxy = str(select_proxy(address, get_environ_proxies(address)) or "")
+    is_proxys = isinstance(error, ProxyError | InvalidProxyURL) or (
+        proxy.startswith("socks") and not isinstance(error, ReadTimeout | ValueError)
+    )
+    names = (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY")
+    variable = next(filter(os.environ.get, names), "this machine's settings")
+    whom = f"the proxy {re.sub(r'^([a-z0-9]+://)?.*@', rf'{MASK}@', proxy)} ({variable})" if is_proxys else host
+    causes = list(_causes(error))
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return TransferError(f"{whom} shows no valid certificate; check this machine's clock and proxy")
+    if scheme == "https" and (refusal := _bundle_refusal()):
+        return refusal
+    if isinstance(error, InvalidProxyURL):
+        return TransferError(f"{whom} is no address; correct it")
+    if isinstance(error, ValueError):
+        return TransferError(f"an address on {host} is none that can be asked; check the link")
+    if is_proxys:
+        refused = re.search(r"Tunnel connection failed: (4\d\d[\w ]*)", str(error))
+        if refused:
+            return TransferError(f"{whom} refuses to connect to {host} ({refused[1]}); correct {variable}")
+        return RetryError(f"{whom} gives no connection to {host}")
+    silent = any(isinstance(cause, TimeoutError) for cause in causes)
+    return RetryError(f"{host} does not answer" if silent else f"the connection to {host} failed")
 
 
-def _connected(connection: http.client.HTTPConnection) -> None:
-    connection.sock.settimeout(_SILENCE)
-    cancellation.note(connection.sock)
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what led to it: requests and urllib3 wrap one in the other, in several ways."""
+    while error is not None:
+        yield error
+        wrapped = [getattr(error, "reason", None), *error.args, error.__cause__, error.__context__]
+        error = next((each for each in wrapped if isinstance(each, BaseException)), None)
 
 
-class _Handler(urllib.request.AbstractHTTPHandler):
-    """Opens connections of ours."""
-
-    #: Whom to trust; it takes a while to read, so that this is done when the first connection is to be secured.
-    context: ssl.SSLContext | None = None
-
-    http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
-
-    def http_open(self, request: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(_Http, request)
-
-    def https_open(self, request: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(_Https, request, context=self.context)
-
-
-def _trusted() -> ssl.SSLContext:
-    """Return whom to trust: a bundle that the environment names, else the system's, else certifi's."""
+def _bundle_refusal() -> TransferError | None:
+    """Return what to raise when the environment names a bundle in which there is no certificate."""
     variable = next(filter(os.environ.get, _BUNDLES), "")
     bundle = os.environ.get(variable)
-    paths = ssl.get_default_verify_paths()
-    if bundle is None and paths.cafile is None and paths.capath is None:
-        import certifi  # here: most systems have their own
-
-        bundle = certifi.where()
-    is_folder = bundle is not None and os.path.isdir(bundle)
     try:
-        context = ssl.create_default_context(cafile=None if is_folder else bundle, capath=bundle if is_folder else None)
+        if bundle and not os.path.isdir(bundle):
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(bundle)
     except OSError as error:
-        if not variable:
-            raise
-        raise TransferError(f"{variable} names {bundle!r}, which holds no certificates ({error}); correct it") from None
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _proxies() -> dict[str, str]:
-    proxies = urllib.request.getproxies()
-    for scheme in ("http", "https"):
-        if "all" in proxies:
-            proxies.setdefault(scheme, proxies["all"])
-    return proxies
-
-
-def _escaped(address: str) -> str:
-    """Return an address as it may be asked, which it is already unless a person wrote it."""
-    parts = urlsplit(address)
-    return parts._replace(path=quote(parts.path, safe=_KEPT), query=quote(parts.query, safe=_KEPT)).geturl()
+        return TransferError(f"{variable} names {bundle!r}, which holds no certificates ({error}); correct it")
+    return None

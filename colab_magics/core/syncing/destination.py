@@ -12,13 +12,14 @@ from colab_magics.core.common import layout
 from colab_magics.core.common.results import SyncResult
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.http.links import Link
+from colab_magics.core.http.responses import Answer
 from colab_magics.core.syncing.disktree import DiskTree
 from colab_magics.core.syncing.journal import is_pending
 from colab_magics.core.syncing.manifest import FOLDER, MANIFEST, Manifest
 from colab_magics.core.syncing.options import Options
 from colab_magics.errors import LayoutError
 
-__all__ = ["Dest", "Place", "becomes_file", "done_already", "done_before", "place_of", "validator"]
+__all__ = ["Dest", "Place", "done_already", "done_before", "earlier_etag", "place_of", "validator"]
 
 _ARCHIVE_SUFFIX = re.compile(r"(\.tar)?\.(zip|tar|tgz|txz|tbz2|tzst|gz|xz|bz2|zst)$", re.IGNORECASE)
 
@@ -45,39 +46,26 @@ class Place:
     name: str | None = None
 
 
-def becomes_file(link: Link, name: str | None, dest: Dest, *, unpack: bool) -> bool | None:
-    """Tell whether a link's content becomes one file, as far as the link and a name can say; None when they cannot."""
-    if unpack:
-        return False
-    if link.kind == "file":
-        return True
-    if link.kind == "folder":
-        # What lies below a shared folder's own address can be a folder or a file.
-        depth = len([word for word in link.url.partition("?")[0].split("/")[3:] if word])
-        return None if depth > (4 if "/scl/" in link.url else 3) else False
-    if not name or "." not in name:
-        return None
-    return not name.lower().endswith(".zip") or (dest is not None and os.fspath(dest).lower().endswith(".zip"))
-
-
-def place_of(dest: Dest, name: str | None, settings: Settings, *, one_file: bool, is_folder: bool = False) -> Place:
+def place_of(link: Link, answer: Answer, dest: Dest, options: Options, settings: Settings) -> Place:
     """Return where a sync goes.
 
     Parameters
     ----------
+    link : Link
+        What is synced.
+    answer : Answer
+        What the server says of it: its name, and whether it is a folder.
     dest : str, path-like or None
         As typed.
-    name : str or None
-        What the server or the link calls the content.
+    options : Options
+        How the sync was asked for.
     settings : Settings
         Says where the drive is.
-    one_file : bool
-        Whether the content becomes one file.
-    is_folder : bool, optional
-        Whether `name` is that of a folder's zip, which has just that one suffix added.
     """
+    name = answer.name or link.name
+    one_file = not options.unpack and _is_one_file(link, answer, dest)
     if dest is None:
-        path = shown = Path((name or "download") if one_file else _without_suffix(name, is_folder=is_folder))
+        path = shown = Path((name or "download") if one_file else _without_suffix(name, is_folder=answer.is_folder))
     else:
         path = layout.expand(dest, settings)
         shown = path if os.fspath(dest).startswith("drive:") else Path(os.fspath(dest))
@@ -90,11 +78,28 @@ def place_of(dest: Dest, name: str | None, settings: Settings, *, one_file: bool
     return Place(shown, Path(os.path.realpath(path.parent)), path.name)
 
 
+def _is_one_file(link: Link, answer: Answer, dest: Dest) -> bool:
+    """Tell whether a link's content becomes one file; a zip that is not Dropbox's does when DEST is called so too."""
+    if link.kind != "url":
+        return not answer.is_folder
+    name = next((name for name in (answer.name, link.name) if name and "." in name), "")
+    return not name.lower().endswith(".zip") or (dest is not None and os.fspath(dest).lower().endswith(".zip"))
+
+
 def done_before(link: Link, dest: Dest, options: Options, settings: Settings) -> SyncResult | None:
     """Return the result of having nothing to do, if ``--once`` can tell that without the network."""
     if not options.once or options.force:
         return None
     return next(filter(None, (done_already(link, place, options) for place in _earlier(link, dest, settings))), None)
+
+
+def earlier_etag(link: Link, dest: Dest, options: Options, settings: Settings) -> tuple[Place | None, str | None]:
+    """Return where an earlier sync like this one has gone, and the validator (ETag) of what it brought."""
+    for place in _earlier(link, dest, settings) if not options.force else ():
+        entry = Manifest.load_links(place.root).links[link.identity]
+        if "etag" in entry and all(entry.get(key) == value for key, value in options.signature.items()):
+            return place, str(entry["etag"])
+    return None, None
 
 
 def done_already(link: Link, place: Place, options: Options) -> SyncResult | None:

@@ -26,6 +26,7 @@ from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.core.common.results import SyncResult
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.http import links
+from colab_magics.core.http.body import Response
 from colab_magics.core.http.client import Client, Received
 from colab_magics.core.http.links import Link
 from colab_magics.core.http.partial import PART
@@ -35,9 +36,9 @@ from colab_magics.core.syncing.decision import Decision, decide
 from colab_magics.core.syncing.destination import (
     Dest,
     Place,
-    becomes_file,
     done_already,
     done_before,
+    earlier_etag,
     place_of,
     validator,
 )
@@ -49,6 +50,8 @@ from colab_magics.core.syncing.staging import OneFile, bring_all, bring_in, stag
 from colab_magics.errors import ArchiveError, LayoutError, LinkError, TokenError
 
 __all__ = ["is_complete", "sync"]
+
+_MEMBER = b"PK\x03\x04"  # what a zip begins with
 
 
 def sync(
@@ -122,8 +125,8 @@ def sync(
     key = secrets.named(password, settings) if password else None
     selection = Selection(tuple(include), tuple(exclude))
     options = Options(selection, once, mirror, force, unpack, sha256 and sha256.lower(), dry_run)
-    client = Client(settings.dropbox_url, password=key, progress=progress)
-    result = _Run(understood, options, client, settings, progress, approve).into(dest)
+    with Client(settings.dropbox_url, password=key, progress=progress) as client:
+        result = _Run(understood, options, client, settings, progress, approve).into(dest)
     result.seconds = time.monotonic() - began
     return result
 
@@ -155,10 +158,6 @@ def _understood(link: str, settings: Settings) -> Link:
     return understood
 
 
-class _OneFileError(Exception):
-    """A folder link led to one file of the shared folder."""
-
-
 class _Run:
     """One call of `sync`."""
 
@@ -181,19 +180,11 @@ class _Run:
         self.link = self.client.resolve(self.typed)
         if self.link.note:
             self.progress.say(self.link.note)
-        unpack, name, is_folder = self.options.unpack, self.link.name, False
-        one_file = becomes_file(self.link, name, dest, unpack=unpack)
-        if one_file is None or dest is None or (one_file and not name):
-            answer = self.client.ask(self.link)
-            name, is_folder = answer.name or name, answer.is_folder
-            one_file = not is_folder and becomes_file(self.link, name, dest, unpack=unpack) is not False
-            if self.link.kind == "folder" and not is_folder and not unpack:
-                one_file = True
-        try:
-            return self._locked(place_of(dest, name, self.settings, one_file=one_file, is_folder=is_folder))
-        except _OneFileError:
-            name = self.client.ask(self.link).name
-            return self._locked(place_of(dest, name, self.settings, one_file=True))
+        earlier, etag = earlier_etag(self.link, dest, self.options, self.settings)
+        with self.client.open(self.link, etag=etag) as response:
+            if earlier and response.is_unchanged:
+                return self._locked(earlier, response)
+            return self._locked(place_of(self.link, response.answer, dest, self.options, self.settings), response)
 
     def _clear_beside(self, done: SyncResult) -> None:
         """Clear what a run left that died just behind the rename which made DEST complete."""
@@ -201,7 +192,7 @@ class _Run:
         if not self.options.dry_run and beside.is_dir():
             shutil.rmtree(beside, ignore_errors=True)
 
-    def _locked(self, place: Place) -> SyncResult:
+    def _locked(self, place: Place, response: Response) -> SyncResult:
         shown = str(place.shown)
         with disk_errors(place.root, shown), mutex.locked(place.root, self.progress, shown=shown):
             if place.root.exists() and not place.root.is_dir():
@@ -216,36 +207,38 @@ class _Run:
             with work_folder(place.root, dry_run=self.options.dry_run) as work:
                 if self.options.force:
                     (work / PART).unlink(missing_ok=True)
-                return self._work(place, work)
+                return self._work(place, work, response)
 
-    def _work(self, place: Place, work: Path) -> SyncResult:
-        manifest = Manifest.load(place.root)
+    def _work(self, place: Place, work: Path, response: Response) -> SyncResult:
+        manifest, answer = Manifest.load(place.root), response.answer
         etag = validator(self.link, place, manifest, self.options)
-        if place.name is None and self.options.sha256 is None:
-            choice = Choice(place.root, manifest, self.options)
-            with closing(Stream(work / "tree", choice, f"what {self.link.shown} sent", self.progress)) as stream:
-                received = self.client.download(self.link, work / PART, etag=etag, stream=stream)
-                if received and stream.is_done:
-                    with suppress(UnstreamableError):
-                        all_new = choice.takes_all and not stream.skipped and self.approve is None
-                        if all_new and stream.table and stream.table.is_sound:
-                            return self._bring_all(place, work, stream, stream.table, received)
-                        return self._apply(place, work, manifest, stream, received)
-            if received and stream.is_done:
-                manifest = Manifest.load(place.root)
-                received = self.client.download(self.link, work / PART, etag=etag)
-            shutil.rmtree(work / "tree", ignore_errors=True)
-        else:
-            received = self.client.download(self.link, work / PART, etag=etag)
-        if received is None:
+        if etag is not None and (response.is_unchanged or answer.etag == etag):
             return self._still_there(place, manifest)
-        in_folder = self.link.kind == "folder" and not received.answer.is_folder
-        if in_folder and place.name is None and not self.options.unpack:
-            raise _OneFileError
+        if response.is_unchanged:  # but what is here is no longer what the manifest says
+            response = self.client.open(self.link)
+        if self.options.sha256 is not None and answer.is_folder:
+            raise LinkError(
+                "--sha256 is for a link to one file, since Dropbox makes a folder's zip anew each time; leave it out"
+            )
+        if place.name is None and not answer.is_resumable and response.head.startswith(_MEMBER):
+            choice = Choice(place.root, manifest, self.options)
+            with (
+                closing(Stream(work / "tree", choice, f"what {self.link.shown} sent", self.progress)) as stream,
+                suppress(UnstreamableError),
+            ):
+                size = self.client.read(response, stream.take)
+                received = Received(answer, size, 0, "", size)
+                all_new = choice.takes_all and not stream.skipped and self.approve is None
+                if all_new and stream.table and stream.table.is_sound:
+                    return self._bring_all(place, work, stream, stream.table, received)
+                return self._apply(place, work, manifest, stream, received)
+            shutil.rmtree(work / "tree", ignore_errors=True)
+            manifest, response = Manifest.load(place.root), self.client.open(self.link)
+        received = self.client.download(response, work / PART)
         self._check_digest(received)
         if place.name is not None:
             return self._apply(place, work, manifest, OneFile(place.name, work / PART, received), received)
-        if self.link.kind == "folder" and not self.options.unpack and not looks_like_zip(work / PART):
+        if answer.is_folder and not self.options.unpack and not looks_like_zip(work / PART):
             raise ArchiveError(
                 f"{self.link.shown} did not answer with a zip of its folder; open it in a browser and run it again"
             )
@@ -338,13 +331,7 @@ class _Run:
             self.progress.say(f"{place.shown}: {len(decision.left)} left alone, {why}: {names}")
 
     def _check_digest(self, received: Received) -> None:
-        if self.options.sha256 is None:
-            return
-        if received.answer.is_folder:
-            raise LinkError(
-                "--sha256 is for a link to one file, since Dropbox makes a folder's zip anew each time; leave it out"
-            )
-        if received.sha256 != self.options.sha256:
+        if self.options.sha256 not in {None, received.sha256}:
             raise ArchiveError(
                 f"what {self.link.shown} sent has the SHA-256 {received.sha256}, not {self.options.sha256}; nothing "
                 "was written: check the digest, or who changed the file"

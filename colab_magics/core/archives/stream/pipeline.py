@@ -22,7 +22,7 @@ from colab_magics.core.archives.stream.worker_pool import Crew, CrewError
 from colab_magics.core.common.bulk import uncollected
 from colab_magics.core.common.disk import Limits
 from colab_magics.core.common.progress import Progress
-from colab_magics.core.http.body import Body
+from colab_magics.core.http.body import Response as Body
 
 __all__ = ["Reception", "Wants"]
 

@@ -24,7 +24,7 @@ from colab_magics.core.archives.stream.unpacker import BOMB
 from colab_magics.core.common.bulk import uncollected
 from colab_magics.core.common.disk import check_ratio
 from colab_magics.core.common.progress import Progress
-from colab_magics.core.http.body import Body
+from colab_magics.core.http.body import Response as Body
 from colab_magics.errors import ArchiveError
 
 __all__ = ["Stream"]
