@@ -79,9 +79,8 @@ def secret(name: str) -> str:
     >>> import colab_magics
     >>> key = colab_magics.secret("WANDB_API_KEY")  # doctest: +SKIP
     """
-    from colab_magics.core.common.settings import Settings
-    from colab_magics.core.secrets import secrets
+    from colab_magics import core  # here: it asks this module for the errors
 
-    face = sys.modules.get("colab_magics.magics")
-    settings = face.loaded_settings() if face else Settings.load()
-    return secrets.named(name, settings).reveal()
+    magics = sys.modules.get("colab_magics.magics")
+    settings = magics.loaded_settings() if magics else core.Settings.load()
+    return core.named(name, settings).reveal()

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from colab_magics.core.blocks.verbs import VERBS, parser
-from colab_magics.core.common.environment import ENVIRONMENTS
+from colab_magics import core
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -23,7 +22,6 @@ _BLOCK = re.compile(r"\s*%%bootstrap\b[^\n]*\n")
 _WORD = re.compile(r"(?:\\.|[^\s\\])*\\?$")  # up to the cursor; a space in it stands behind a backslash
 _VARIABLE = re.compile(r"\$\{?(\w*)$")
 _SPECIAL = re.compile(r"([\s\\'\"$#|&;<>()`*?\[])")
-_MAGICS = ("dropbox_sync", "private_pip", "mount_drive", "symlink")
 
 
 def candidates(line: str, word: str) -> list[str]:
@@ -45,12 +43,12 @@ def candidates(line: str, word: str) -> list[str]:
     first = words[0] if words else ""
     verb, before = first.lstrip("%!"), words[-2] if len(words) > 1 and word else words[-1] if words else ""
     if before == "--on":
-        return [name for name in ENVIRONMENTS if name.startswith(word)]
-    if not word.startswith("-") or verb not in (*VERBS, "bootstrap"):
+        return [name for name in core.ENVIRONMENTS if name.startswith(word)]
+    if not word.startswith("-") or verb not in (*core.verbs.names(), "bootstrap"):
         return []
-    made = parser(verb, step=not first.startswith("%"))
-    options = [option for action in made._actions for option in action.option_strings]  # noqa: SLF001 - no other way
-    return sorted(option for option in options if option.startswith(word) and option.startswith("--"))
+    is_step = not first.startswith("%")
+    made = core.block_parser(verb) if verb == "bootstrap" else core.verbs.get(verb).parser(step=is_step)
+    return sorted(option for option in made.options() if option.startswith(word) and option.startswith("--"))
 
 
 def in_block(text: str, names: Iterable[str] = (), drive: Path | None = None) -> tuple[int, list[str]] | None:
@@ -84,7 +82,7 @@ def in_block(text: str, names: Iterable[str] = (), drive: Path | None = None) ->
         return len(text) - len(variable[1]), sorted(name for name in names if name.startswith(variable[1]))
     if not before:
         sign = word[:1] if word[:1] in {"%", "!"} else ""
-        return start, [f"{sign}{verb}" for verb in VERBS if verb.startswith(word[len(sign) :])]
+        return start, [f"{sign}{verb}" for verb in core.verbs.names() if verb.startswith(word[len(sign) :])]
     if len(before) == 1 and before[0].lstrip("%!") == "pip" and "install".startswith(word):
         return start, ["install"]
     if before[-1] == "--on" or word.startswith("-"):
@@ -158,7 +156,8 @@ def remove(shell: InteractiveShell) -> None:
 
 
 def _keys() -> list[str]:
-    return [f"%{name}" for name in _MAGICS] + ["%%bootstrap", *_MAGICS]
+    magics = [verb.name for verb in core.verbs.every() if verb.command]
+    return [f"%{name}" for name in magics] + ["%%bootstrap", *magics]
 
 
 def _complete(_shell: Any, event: Any) -> list[str]:

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from colab_magics import masking
-from colab_magics.core.common.results import SyncResult
+from colab_magics import core, masking
 from colab_magics.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -111,6 +110,6 @@ def described(result: object) -> list[str]:
     """Return the lines that tell a person what a call did, or would do."""
     if isinstance(result, Path):
         return [str(result)]
-    if not isinstance(result, SyncResult):
+    if not isinstance(result, core.SyncResult):
         return [repr(result)]
     return [*(result.changes() if result.status == "planned" else []), repr(result), *result.kept()]

@@ -15,12 +15,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import StdinNotImplementedError, UsageError
-from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
+from IPython.core.magic import Magics, cell_magic, magics_class
 from traitlets import Bool, Enum, Int, Unicode, observe
 
 from colab_magics import completion, core, masking
-from colab_magics.core.blocks.verbs import parser
-from colab_magics.core.common.settings import INSTALLERS, Settings
+from colab_magics.core import Settings
 from colab_magics.display import Lines, described, interrupts_in_one_line
 from colab_magics.errors import PlanError
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from colab_magics.core.blocks.runner import Report
+    from colab_magics.core import Arguments, Report
 
 __all__ = ["ColabMagics", "load", "unload"]
 
@@ -39,16 +38,15 @@ _LEFT_OVER = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
 
 
 @functools.cache
-def _help(verb: str) -> str:
-    percent = "%%" if verb == "bootstrap" else "%"
-    return parser(verb, f"{percent}{verb}").format_help()
+def _parser(magic: str) -> Arguments:
+    return core.block_parser("%%bootstrap") if magic == "bootstrap" else core.verbs.get(magic).parser(f"%{magic}")
 
 
-def _documented(method: Callable[..., Any]) -> Callable[..., Any]:
+def _documented(method: Any) -> Any:
     """Let ``magic?`` show the help of a verb, which is written when it is asked for: loading must not wait for it."""
     verb = method.__name__
     method = interrupts_in_one_line()(method)
-    method.getdoc = lambda: _help(verb)  # type: ignore[attr-defined]  # what IPython and Colab ask before __doc__
+    method.getdoc = lambda: _parser(verb).format_help()  # what IPython and Colab ask before __doc__
     return method
 
 
@@ -63,35 +61,13 @@ class ColabMagics(Magics):
     jobs = Int(None, allow_none=True, help="How many things may run side by side.").tag(config=True)
     quiet = Bool(None, allow_none=True, help="Print nothing but errors.").tag(config=True)
     mask = Bool(None, allow_none=True, help="Mask secrets in everything that the kernel sends.").tag(config=True)
-    installer = Enum(INSTALLERS, None, allow_none=True, help="What installs packages.").tag(config=True)
+    installer = Enum(core.INSTALLERS, None, allow_none=True, help="What installs packages.").tag(config=True)
     env = Unicode(None, allow_none=True, help="Overrides the detected environment.").tag(config=True)
     dropbox_url = Unicode(None, allow_none=True, help="What Dropbox links are fetched from.").tag(config=True)
-
-    @line_magic
-    @_documented
-    def dropbox_sync(self, line: str) -> Any:  # noqa: D102 - its page is the verb's help, put in above
-        return self._perform("dropbox_sync", line)
-
-    @line_magic
-    @_documented
-    def private_pip(self, line: str) -> Any:  # noqa: D102 - as above
-        return self._perform("private_pip", line)
-
-    @line_magic
-    @_documented
-    def mount_drive(self, line: str) -> Any:  # noqa: D102 - as above
-        return self._perform("mount_drive", line)
-
-    @line_magic
-    @_documented
-    def symlink(self, line: str) -> Any:  # noqa: D102 - as above
-        return self._perform("symlink", line)
 
     @cell_magic
     @_documented
     def bootstrap(self, line: str, cell: str) -> Any:  # noqa: D102 - as above
-        from colab_magics.core.blocks.export import script  # here: loading the extension must not wait for it
-
         args = self._read("bootstrap", line)
         if args is None:
             return None
@@ -100,9 +76,9 @@ class ColabMagics(Magics):
         settings = self.settings()
         lines = self._lines(args)
         plan = core.read_plan(cell, {**os.environ, **self._running.user_ns}, dropbox_url=settings.dropbox_url)
-        for path, text in ((args.save, cell), (args.export, args.export and script.export(cell))):
+        for path, text in ((args.save, cell), (args.export, args.export and core.export(cell))):
             if path:
-                script.write(core.expand(path, settings), text)
+                core.write(core.expand(path, settings), text)
         if args.jobs is not None:
             settings = replace(settings, jobs=args.jobs)
         report = self._report(lines, quiet=args.quiet or settings.quiet)
@@ -116,6 +92,15 @@ class ColabMagics(Magics):
         )
         return self._shown(result, lines)
 
+    def magic(self, verb: str) -> Any:
+        """Return the magic of a verb."""
+
+        def magic(line: str) -> Any:
+            return self._perform(verb, line)
+
+        magic.__name__ = verb
+        return _documented(magic)
+
     def settings(self) -> Settings:
         """Return the configuration of a call: the traits that are set, then the environment, then the defaults."""
         given = {name: getattr(self, name) for name in Settings.__dataclass_fields__ if name != "ask"}
@@ -123,16 +108,13 @@ class ColabMagics(Magics):
 
     def drive(self) -> Path | None:
         """Return the root of the drive, where there is one."""
-        from colab_magics.core.common.layout import find_drive  # here: loading the extension must not wait for it
-
-        return find_drive(self.settings())
+        return core.find_drive(self.settings())
 
     def _report(self, lines: Lines, *, quiet: bool) -> Report:
-        from colab_magics.core.blocks.runner import Report  # here: loading the extension must not wait for it
-        from colab_magics.report import LinesReport, TableReport
+        from colab_magics.report import LinesReport, TableReport  # here: loading the extension must not wait for it
 
         if quiet:
-            return Report()
+            return core.Report()
         if not hasattr(self.shell, "kernel"):
             return LinesReport(lines)
         name = uuid.uuid4().hex
@@ -147,15 +129,16 @@ class ColabMagics(Magics):
         return self.shell
 
     def _perform(self, verb: str, line: str) -> Any:
-        from colab_magics.core.blocks.perform import (
-            perform,  # here: it loads what loading the extension must not wait for
-        )
-
         args = self._read(verb, line)
         if args is None:
             return None
+        settings = self.settings()
+        try:
+            core.verbs.get(verb).check(args, settings.dropbox_url)
+        except PlanError as error:
+            raise _usage(verb, error) from None
         lines = self._lines(args)
-        result = perform(verb, args, self.settings(), lines, dry_run=args.dry_run)
+        result = core.verbs.perform(verb, args, settings, lines, dry_run=args.dry_run)
         return self._shown(result, lines)
 
     def _read(self, verb: str, line: str) -> argparse.Namespace | None:
@@ -163,13 +146,11 @@ class ColabMagics(Magics):
         try:
             words = [self._filled(word) for word in shlex.split(line)]
             if {"-h", "--help"} & set(words):
-                sys.stdout.write(_help(verb))
+                sys.stdout.write(_parser(verb).format_help())
                 return None
-            return parser(verb, f"%{verb}").read(words)
+            return _parser(verb).read(words)
         except (PlanError, ValueError) as error:
-            percent = "%%" if verb == "bootstrap" else "%"
-            # UsageError itself: IPython shows a subclass with its whole stack.
-            raise UsageError(f"{error} (see {percent}{verb}?)") from None
+            raise _usage(verb, error) from None
 
     def _filled(self, word: str) -> str:
         """Put in what IPython left over: it passes a name that it does not know through unchanged."""
@@ -238,6 +219,11 @@ def loaded_settings() -> Settings:
     return _loaded.settings() if _loaded is not None else Settings.load()
 
 
+def _usage(verb: str, error: Exception) -> UsageError:
+    """Return what is wrong with a call: UsageError itself, since IPython shows a subclass with its whole stack."""
+    return UsageError(f"{error} (see {'%%' if verb == 'bootstrap' else '%'}{verb}?)")
+
+
 def _nothing(_result: object) -> None:
     """Show nothing."""
 
@@ -247,6 +233,9 @@ def load(shell: InteractiveShell) -> None:
     global _loaded
     _loaded = magics = ColabMagics(shell=shell)
     shell.register_magics(magics)
+    for verb in core.verbs.every():
+        if verb.command:
+            shell.magics_manager.register_function(magics.magic(verb.name), "line", verb.name)
     completion.install(shell, magics.drive)
     if magics.settings().mask:
         masking.arm(shell)
@@ -263,4 +252,7 @@ def unload(shell: InteractiveShell) -> None:
         for kind, names in dict(magics.magics).items():  # type: ignore[attr-defined]  # set by @magics_class
             for name in names:
                 shell.magics_manager.magics[kind].pop(name, None)
+    for name in core.verbs.names():
+        if getattr(shell.magics_manager.magics["line"].get(name), "getdoc", None):
+            del shell.magics_manager.magics["line"][name]
     shell.magics_manager.registry.pop(ColabMagics.__name__, None)

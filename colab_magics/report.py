@@ -8,12 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from colab_magics import masking
-from colab_magics.core.blocks.plan import Step
-from colab_magics.core.blocks.runner import Report
-from colab_magics.core.common.disk import size_text
-from colab_magics.core.common.progress import Progress
-from colab_magics.core.common.results import StepResult, seconds_text
+from colab_magics import core, masking
+from colab_magics.core import Progress, Report, Step, StepResult, seconds_text, size_text
 from colab_magics.display import Lines
 
 __all__ = ["LinesReport", "TableReport"]
@@ -92,7 +88,7 @@ class LinesReport(Report):
 
     def started(self, step: Step) -> None:
         """Announce a step whose own output follows; the others say enough when they end."""
-        if step.verb == "run":
+        if core.verbs.get(step.verb).has_output:
             self._lines.say(f"line {step.line:>2}  {step.text}")
 
     def progress(self, step: Step) -> Progress:

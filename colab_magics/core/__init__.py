@@ -1,4 +1,4 @@
-"""The one door to what the package does; every face calls only this. It imports no IPython and prints nothing.
+"""The public API: the front ends, and a user's own Python, call only this. It imports no IPython and prints nothing.
 
 Each name is loaded when it is first used, so that importing the package costs nothing heavy.
 """
@@ -9,35 +9,67 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from colab_magics.core.blocks.plan import Plan, read_plan
-    from colab_magics.core.blocks.runner import bootstrap
-    from colab_magics.core.common.environment import detect
-    from colab_magics.core.common.layout import LinkResult, expand, mount_drive, symlink
+    from colab_magics.core.blocks import verbs
+    from colab_magics.core.blocks.arguments import Arguments, suggestion
+    from colab_magics.core.blocks.block_arguments import block_parser
+    from colab_magics.core.blocks.export.script import export, write
+    from colab_magics.core.blocks.plan import Plan, Step, read_plan
+    from colab_magics.core.blocks.runner import Report, bootstrap
+    from colab_magics.core.blocks.verb import Verb
+    from colab_magics.core.common.disk import size_text
+    from colab_magics.core.common.environment import ENVIRONMENTS, detect
+    from colab_magics.core.common.layout import expand, find_drive, mount_drive
     from colab_magics.core.common.progress import SILENT, Progress
-    from colab_magics.core.common.results import BootstrapResult, InstallResult, Package, StepResult, SyncResult
-    from colab_magics.core.common.settings import Settings
+    from colab_magics.core.common.results import (
+        BootstrapResult,
+        InstallResult,
+        LinkResult,
+        Package,
+        StepResult,
+        SyncResult,
+        seconds_text,
+    )
+    from colab_magics.core.common.settings import INSTALLERS, Settings
+    from colab_magics.core.common.symlinks import symlink
     from colab_magics.core.http.links import Link, parse, rewrite
     from colab_magics.core.packages.install import install
-    from colab_magics.core.secrets.secrets import Secret
+    from colab_magics.core.secrets.secrets import Secret, named
     from colab_magics.core.syncing.sync import sync
 
 _HOMES = {
-    "common.environment": ("detect",),
-    "common.layout": ("LinkResult", "expand", "mount_drive", "symlink"),
+    "blocks.arguments": ("Arguments", "suggestion"),
+    "blocks.block_arguments": ("block_parser",),
+    "blocks.export.script": ("export", "write"),
+    "blocks.plan": ("Plan", "Step", "read_plan"),
+    "blocks.runner": ("Report", "bootstrap"),
+    "blocks.verb": ("Verb",),
+    "common.disk": ("size_text",),
+    "common.environment": ("ENVIRONMENTS", "detect"),
+    "common.layout": ("expand", "find_drive", "mount_drive"),
+    "common.progress": ("SILENT", "Progress"),
+    "common.results": (
+        "BootstrapResult",
+        "InstallResult",
+        "LinkResult",
+        "Package",
+        "StepResult",
+        "SyncResult",
+        "seconds_text",
+    ),
+    "common.settings": ("INSTALLERS", "Settings"),
+    "common.symlinks": ("symlink",),
     "http.links": ("Link", "parse", "rewrite"),
     "packages.install": ("install",),
-    "blocks.plan": ("Plan", "read_plan"),
-    "common.progress": ("SILENT", "Progress"),
-    "common.results": ("BootstrapResult", "InstallResult", "Package", "StepResult", "SyncResult"),
-    "blocks.runner": ("bootstrap",),
-    "secrets.secrets": ("Secret",),
-    "common.settings": ("Settings",),
+    "secrets.secrets": ("Secret", "named"),
     "syncing.sync": ("sync",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ENVIRONMENTS",
+    "INSTALLERS",
     "SILENT",
+    "Arguments",
     "BootstrapResult",
     "InstallResult",
     "Link",
@@ -45,27 +77,42 @@ __all__ = [
     "Package",
     "Plan",
     "Progress",
+    "Report",
     "Secret",
     "Settings",
+    "Step",
     "StepResult",
     "SyncResult",
+    "Verb",
+    "block_parser",
     "bootstrap",
     "detect",
     "expand",
+    "export",
+    "find_drive",
     "install",
     "mount_drive",
+    "named",
     "parse",
     "read_plan",
     "rewrite",
+    "seconds_text",
+    "size_text",
+    "suggestion",
     "symlink",
     "sync",
+    "verbs",
+    "write",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name == "verbs":
+        value: Any = importlib.import_module(f"{__name__}.blocks.verbs")
+    elif name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = value
     return value
 

@@ -8,7 +8,7 @@ import pytest
 
 from colab_magics import sandbox
 from colab_magics.core import Settings, bootstrap, read_plan
-from colab_magics.core.blocks.schedule import Order
+from colab_magics.core.blocks.schedule import Schedule
 from colab_magics.errors import StepError
 
 LINK = "https://www.dropbox.com/scl/fo/abc/h?rlkey=k0123456789abcdef"
@@ -22,10 +22,10 @@ symlink proj/other other
 """
 
 
-def order(block: str = BLOCK) -> Order:
+def order(block: str = BLOCK) -> Schedule:
     """Return what the steps of a block wait for, as is known before it runs."""
     steps = read_plan(block).steps
-    return Order(steps, range(len(steps)), Settings(token_file="/elsewhere"))
+    return Schedule(steps, range(len(steps)), Settings(token_file="/elsewhere"))
 
 
 def test_a_requirements_file_is_read_as_soon_as_it_is_there() -> None:

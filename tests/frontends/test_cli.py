@@ -68,7 +68,7 @@ def test_sync_writes_the_folder_and_one_line(box: sandbox.Sandbox) -> None:
         (["snyc"], 2, "did you mean 'sync'"),
         (["sync"], 2, "required: LINK"),
         (["sync", "x", "--bogus"], 2, "unknown option '--bogus'"),
-        (["sync", "no-link"], 1, "is not a link"),
+        (["sync", "no-link"], 2, "is not a link"),
         (["run", "missing.txt"], 2, "cannot be read: No such file"),
         (["run", "good.txt", "--jobs", "0"], 2, "argument --jobs: '0' is no number from 1 on"),
         (["run", "wrong.txt"], 2, "line 1: unknown step 'nope'"),

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from colab_magics.core.blocks import verbs
 from colab_magics.core.blocks.plan import Step
-from colab_magics.core.blocks.schedule import Order
-from colab_magics.core.common import layout
+from colab_magics.core.blocks.schedule import Schedule
 from colab_magics.core.common.results import StepResult
 from colab_magics.core.common.settings import Settings
+from colab_magics.errors import ColabMagicsError
 
 __all__ = ["foresee"]
 
 
-def foresee(steps: Sequence[Step], order: Order, settings: Settings) -> dict[int, StepResult]:
+def foresee(steps: Sequence[Step], schedule: Schedule, settings: Settings) -> dict[int, StepResult]:
     """Return for each step of this environment when it would run, and whether it would find nothing to do."""
     found = {}
-    waves = order.waves()
-    for index, before in order.waits.items():
+    waves = schedule.waves()
+    for index, before in schedule.waits.items():
         step = steps[index]
         after = ", ".join(str(steps[other].line) for other in before)
         detail = f"wave {waves[index]}{f', after line {after}' if after else ''}: {step.text}"
@@ -27,25 +28,7 @@ def foresee(steps: Sequence[Step], order: Order, settings: Settings) -> dict[int
 
 
 def _is_done(step: Step, settings: Settings) -> bool:
-    """Tell, without the network and without a change, whether a step would find nothing to do."""
-    args = step.args
-    if step.verb == "dropbox_sync" and args.once:
-        from colab_magics.core.syncing import sync  # here and below: a block without such a step does without these
-
-        return sync.is_complete(
-            args.link,
-            args.dest,
-            include=args.include,
-            exclude=args.exclude,
-            unpack=args.unpack,
-            sha256=args.sha256,
-            settings=settings,
-        )
-    if step.verb == "pip":
-        from colab_magics.core.packages import satisfied
-
-        return satisfied.arguments_hold(step.command)
-    if step.verb == "symlink":
-        linked = layout.symlink(args.source, args.link, force=True, dry_run=True, settings=settings)
-        return linked.status == "up-to-date"
-    return False
+    try:
+        return verbs.get(step.verb).is_done(step, settings)
+    except ColabMagicsError:
+        return False  # what stands in its way now, an earlier step may clear

@@ -14,19 +14,17 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from colab_magics.core.blocks import verbs
 from colab_magics.core.blocks.plan import Step
 from colab_magics.core.common import layout
 from colab_magics.core.common.settings import Settings
-from colab_magics.core.http import links
 from colab_magics.core.packages import requirements
 
-__all__ = ["Effects", "Paths", "effects_of", "longest_chain", "waits_of", "waves_of"]
+__all__ = ["Effects", "Paths", "Touches", "effects_of", "longest_chain", "waits_of", "waves_of"]
 
 _PACKAGES = "<site-packages>"  # no path: it begins with no slash
 _DRIVE = "/content/drive/MyDrive"  # where Colab's Drive will be, before it is mounted
 _MOST_LINKS = 40  # links followed for one path, as the kernel's own limit
-_FILE_OPTIONS = {"-r", "--requirement", "-c", "--constraint", "-f", "--find-links"}
-_FOLDER_OPTIONS = {"-e", "--editable", "-t", "--target", "--prefix", "--root", "--src"}
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,21 @@ class Effects:
         Whether it may read and write anything at all.
     guessed : bool
         Whether it has a file that is yet to come: once that is there, what it names is known.
+    needs : tuple of (str, str)
+        Paths that must be there when it begins, each with what to say when one is not.
+    on_drive : bool
+        Whether it needs the drive.
+    mounts : bool
+        Whether it makes the drive be there.
     """
 
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
     everything: bool = False
     guessed: bool = False
+    needs: tuple[tuple[str, str], ...] = ()
+    on_drive: bool = False
+    mounts: bool = False
 
     def keeps_order_with(self, other: Effects) -> bool:
         """Tell whether this and `other` must not change places or run side by side."""
@@ -54,6 +61,10 @@ class Effects:
             return True
         mine, theirs = self.reads | self.writes, other.reads | other.writes
         return _meet(self.writes, theirs) or _meet(other.writes, mine)
+
+    def may_make(self, path: str) -> bool:
+        """Tell whether `path` may be there once this has been done."""
+        return self.everything or _meet(self.writes, {path})
 
 
 class Paths:
@@ -131,8 +142,9 @@ def effects_of(steps: Sequence[Step], paths: Paths, settings: Settings, ended: C
     """
     found: list[Effects] = []
     for step in steps:
-        pending = [effects for index, effects in enumerate(found) if index not in ended]
-        found.append(_Reader(step, paths, settings, pending).effects())
+        touches = Touches(paths, settings, [effects for index, effects in enumerate(found) if index not in ended])
+        verbs.get(step.verb).effects(step, touches)
+        found.append(touches.effects())
     return found
 
 
@@ -160,109 +172,105 @@ def longest_chain(waits: Sequence[Sequence[int]], seconds: Sequence[float]) -> f
     return max(ends, default=0.0)
 
 
-class _Reader:
-    def __init__(self, step: Step, paths: Paths, settings: Settings, pending: Sequence[Effects]) -> None:
-        self.step, self.paths, self.settings, self.pending = step, paths, settings, pending
-        self.read: set[str] = set()
-        self.written: set[str] = set()
-        self.guessed = False
+class Touches:
+    """Takes down what a step touches; a verb tells it with the paths as they are typed.
+
+    Parameters
+    ----------
+    paths : Paths
+        Resolves them.
+    settings : Settings
+        The configuration.
+    pending : sequence of Effects
+        What the earlier steps that have not ended touch.
+    """
+
+    def __init__(self, paths: Paths, settings: Settings, pending: Sequence[Effects]) -> None:
+        self.settings = settings
+        self._paths, self._pending = paths, pending
+        self._read: set[str] = set()
+        self._written: set[str] = set()
+        self._needed: list[tuple[str, str]] = []
+        self._everything = self._guessed = self._on_drive = self._mounts = False
 
     def effects(self) -> Effects:
-        args = self.step.args
-        match self.step.verb:
-            case "run":
-                return Effects(everything=True)
-            case "mount_drive":
-                self._writes(args.mountpoint or os.path.dirname(_DRIVE))
-                self._writes("drive:")
-            case "dropbox_sync":
-                self._sync()
-            case "symlink":
-                self._symlink()
-            case "pip":
-                self._secrets()
-                self.written.add(_PACKAGES)
-                self._arguments(self.step.command)
-            case "private_pip":
-                self._packages()
-        return Effects(frozenset(self.read), frozenset(self.written), guessed=self.guessed)
+        """Return what was taken down."""
+        return Effects(
+            frozenset(self._read),
+            frozenset(self._written),
+            everything=self._everything,
+            guessed=self._guessed,
+            needs=tuple(self._needed),
+            on_drive=self._on_drive,
+            mounts=self._mounts,
+        )
 
-    def _sync(self) -> None:
-        args = self.step.args
-        if "secret:" in f"{args.link}{args.password}":
-            self._secrets()
-        if args.dest is None:
-            self._writes(".")  # the server gives the name
-            return
-        self._writes(args.dest)
-        plain = not args.link.startswith("secret:") and links.parse(args.link, dropbox_url=self.settings.dropbox_url)
-        if not plain or plain.kind != "folder":
-            # The record of one file lies beside it, and is shared with other files there.
-            parent = os.path.dirname(args.dest.rstrip("/")) or "."
-            self._writes(f"{parent}/.colab_magics")
+    def everything(self) -> None:
+        """Note that it may read and write anything at all."""
+        self._everything = True
 
-    def _symlink(self) -> None:
-        args = self.step.args
-        source, passed = self.paths.resolve(args.source)
-        self.read |= {source, *passed}
-        if args.source.startswith("drive:"):
-            self.written.add(source)  # made if it is not there
-        place, passed = self.paths.place(args.link)
-        self.read |= passed
-        self.written.add(place)
-        self.paths.declare(place, self.paths.absolute(args.source))
+    def packages(self) -> None:
+        """Note that it changes what is installed."""
+        self._written.add(_PACKAGES)
 
-    def _packages(self) -> None:
-        args = self.step.args
-        self._secrets()
-        self.written.add(_PACKAGES)
-        if args.token_file:
-            self._reads(args.token_file)
-        for name in (*args.requirement, *args.constraint):
-            self._requirements(name)
-        for spec in args.specs:
-            if re.match(r"^(\.{1,2}(/|$|\[)|/|~|drive:)", spec):
-                self._writes(re.sub(r"\[[^]/]*\]$", "", spec))  # a build leaves its traces in the folder
-            elif args.editable:
-                name = re.split(r"[@\[#]", spec.rstrip("/").removesuffix(".git"))[0].rpartition("/")[2]
-                self._writes(f"{args.src or '.'}/{name}")
+    def secrets(self, token_file: str | None = None) -> None:
+        """Note that it may read the token file, and that of the call when there is one."""
+        if token_file:
+            self.needs(token_file, "the token file")
+        configured = self.settings.token_file
+        self._note(self._read, str(configured) if configured else "drive:colab_magics/tokens.json")
 
-    def _secrets(self) -> None:
-        if self.settings.token_file is not None:
-            self._reads(str(self.settings.token_file))
-        else:
-            self._reads("drive:colab_magics/tokens.json")
+    def reads(self, typed: str) -> None:
+        """Note that it reads a path, and what is below it."""
+        self._on_drive |= typed.startswith("drive:")
+        self._note(self._read, typed)
 
-    def _arguments(self, words: Iterable[str]) -> None:
-        """Read the arguments of a pip install for the files and folders in them."""
-        option = ""
-        for word in words:
-            name, _, value = word.partition("=")
-            if option or (name in _FILE_OPTIONS | _FOLDER_OPTIONS and value):
-                self._file(option or name, word if option else value)
-                option = ""
-            elif word in _FILE_OPTIONS | _FOLDER_OPTIONS:
-                option = word
-            elif not word.startswith("-") and "://" not in word and ("/" in word or word.startswith(".")):
-                self._writes(re.sub(r"\[[^]/]*\]$", "", word))
+    def needs(self, typed: str, what: str) -> None:
+        """Note that it reads a path that must be there by then; `what` says what the path is to it."""
+        self.reads(typed)
+        self._needed.append((self._paths.resolve(typed)[0], f"{what} {typed!r} does not exist"))
 
-    def _file(self, option: str, value: str) -> None:
-        if option in {"-r", "--requirement", "-c", "--constraint"}:
-            self._requirements(value)
-        elif option in _FOLDER_OPTIONS:
-            self._writes(re.sub(r"\[[^]/]*\]$", "", value))
-        elif "://" not in value:
-            self._reads(value)
+    def writes(self, typed: str) -> None:
+        """Note that it writes a path, or below it."""
+        self._on_drive |= typed.startswith("drive:")
+        self._note(self._written, typed)
 
-    def _requirements(self, name: str, depth: int = 0) -> None:
-        """Read a requirements file for what it names; one that is yet to come stands for its folder."""
+    def builds(self, typed: str) -> None:
+        """Note that it builds a project's folder, maybe with ``[extras]`` behind it; that leaves traces there."""
+        folder = re.sub(r"\[[^]/]*\]$", "", typed)
+        self.needs(folder, "the folder")
+        self.writes(folder)
+
+    def links(self, link: str, source: str) -> None:
+        """Note that it puts a symlink at `link`, which counts for the steps that follow."""
+        self._on_drive |= link.startswith("drive:")
+        target, passed = self._paths.absolute(source), self._paths.resolve(source)[1]
+        place, above = self._paths.place(link)
+        self._read |= passed | above
+        self._written.add(place)
+        self._paths.declare(place, target)
+
+    def mounts(self, mountpoint: str | None) -> None:
+        """Note that it makes the drive be there."""
+        self._mounts = True
+        for typed in (mountpoint or os.path.dirname(_DRIVE), "drive:"):
+            self._note(self._written, typed)
+
+    def requirements(self, typed: str, clones: Callable[[str], str], what: str = "the requirements file") -> None:
+        """Note that it reads a requirements file for what that names, and clones each where `clones` says."""
+        if "://" not in typed:
+            self.needs(typed, what)
+            self._requirements(typed, clones)
+
+    def _requirements(self, name: str, clones: Callable[[str], str], depth: int = 0) -> None:
+        """Read a requirements file; one that is yet to come stands for its folder."""
         if "://" in name:
             return
-        self._reads(name)
-        path, _ = self.paths.resolve(name)
-        if depth > 10 or any(_meet(before.writes, {path}) or before.everything for before in self.pending):
-            self._reads(f"{name}/..")
-            self.guessed = True
+        self._note(self._read, name)
+        path, _ = self._paths.resolve(name)
+        if depth > 10 or any(before.may_make(path) for before in self._pending):
+            self._note(self._read, f"{name}/..")
+            self._guessed = True
             return
         folder = os.path.dirname(name)
         try:
@@ -273,24 +281,19 @@ class _Reader:
             nested = re.match(r"(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", line)
             clone = requirements.clone(line)
             local = re.match(r"(?:-e|--editable)[ =]?\s*(\S+)|(\.{0,2}/\S*)", line)
-            if clone and self.step.verb == "pip":
-                self._writes("src")  # where pip clones to, under the project's name
-            elif clone:
-                self._writes(f"{self.step.args.src or '.'}/{clone}")
+            if clone:
+                self._note(self._written, clones(clone))
             elif nested:
-                self._requirements(os.path.join(folder, nested[1]), depth + 1)
+                self._requirements(os.path.join(folder, nested[1]), clones, depth + 1)
             elif local and "://" not in line:
                 # pip reads a folder's path from the working folder, not from the file's.
-                self._writes(re.sub(r"\[[^]/]*\]$", "", shlex.split(local[1] or local[2])[0]))
+                written = shlex.split(local[1] or local[2])[0]
+                self._note(self._written, re.sub(r"\[[^]/]*\]$", "", written))
 
-    def _reads(self, typed: str) -> None:
-        path, passed = self.paths.resolve(typed)
-        self.read |= {path, *passed}
-
-    def _writes(self, typed: str) -> None:
-        path, passed = self.paths.resolve(typed)
-        self.written.add(path)
-        self.read |= passed
+    def _note(self, among: set[str], typed: str) -> None:
+        path, passed = self._paths.resolve(typed)
+        among.add(path)
+        self._read |= passed
 
 
 def _meet(some: Iterable[str], others: Iterable[str]) -> bool:

@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from colab_magics.core.blocks import verbs
 from colab_magics.core.blocks.plan import Step
-from colab_magics.core.common.results import InstallResult, SyncResult
+from colab_magics.core.common.results import SyncResult
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.git.specs import Spec, is_bare, parse_spec
 from colab_magics.core.http import links
@@ -29,7 +30,7 @@ from colab_magics.errors import PlanError, StepError
 
 __all__ = ["Lock"]
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass
@@ -40,8 +41,9 @@ class Lock:
     ----------
     python : str
         The version of the interpreter.
-    syncs : dict of str to dict
-        For each destination, as typed, the digest of what the link held and how many files that is.
+    syncs : dict of str to list of dict
+        For each destination, as typed, what was synced into it: a digest of the link, the digest of what it held, and
+        how many files that is.
     repositories : dict of str to str
         The full commit of each repository, by its address.
     packages : dict of str to str
@@ -49,7 +51,7 @@ class Lock:
     """
 
     python: str = field(default_factory=platform.python_version)
-    syncs: dict[str, dict[str, object]] = field(default_factory=dict)
+    syncs: dict[str, list[dict[str, object]]] = field(default_factory=dict)
     repositories: dict[str, str] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
 
@@ -66,10 +68,11 @@ class Lock:
             data = json.loads(path.read_text("utf-8"))
             if data["version"] != _VERSION:
                 raise PlanError(f"the lock {str(path)!r} is of version {data['version']}; make it anew with --lock")
-            return cls(data["python"], dict(data["syncs"]), dict(data["repositories"]), dict(data["packages"]))
+            syncs = {dest: list(held) for dest, held in data["syncs"].items()}
+            return cls(data["python"], syncs, dict(data["repositories"]), dict(data["packages"]))
         except OSError as error:
             raise PlanError(f"the lock {str(path)!r} cannot be read: {error.strerror}; make one with --lock") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, PlanError):
                 raise
             raise PlanError(f"{str(path)!r} is no lock; make one with --lock") from None
@@ -79,34 +82,41 @@ class Lock:
         data = {"version": _VERSION, **self.__dict__}
         write_whole(path, f"{json.dumps(data, indent=1, sort_keys=True)}\n".encode())
 
-    def note(self, step: Step, result: object, settings: Settings) -> None:
-        """Add what a step used."""
-        if isinstance(result, SyncResult):
-            self.syncs[_destination(step)] = content(*_held(step, result, settings))
-        if isinstance(result, InstallResult):
-            self.repositories |= {_address(entry.url): entry.commit for entry in result.packages if entry.commit}
+    def note_sync(self, step: Step, result: SyncResult, settings: Settings) -> None:
+        """Add what the link of a sync held."""
+        self.syncs.setdefault(self.destination(step), []).append(content(*_held(step, result, settings)))
+
+    def note_repositories(self, commits: Iterable[tuple[str, str | None]]) -> None:
+        """Add the commit of each repository, by its address."""
+        self.repositories |= {_address(url): commit for url, commit in commits if commit}
 
     def note_packages(self) -> None:
         """Add the version of every installed package, and the commit of each that came from a repository."""
         dists = installed.snapshot()
         self.packages = {key: dist.version for key, dist in sorted(dists.items())}
-        self.repositories |= {_address(dist.url): dist.commit for dist in dists.values() if dist.commit}
+        self.note_repositories((dist.url, dist.commit) for dist in dists.values())
 
     def lacks(self, steps: Iterable[Step]) -> list[str]:
         """Return what steps ask for and this does not hold, a line each; files that are yet to come are not read."""
-        found = []
-        for step in steps:
-            missing = []
-            if step.verb == "dropbox_sync" and _destination(step) not in self.syncs:
-                missing = [_destination(step)]
-            if step.verb == "private_pip":
-                specs = [(parse_spec(text, owner="owner"), is_bare(text)) for text in step.args.specs]
-                known = [spec.is_folder or self._commit(spec, bare=bare) for spec, bare in specs]
-                missing = [spec.shown for (spec, _), commit in zip(specs, known, strict=True) if not commit]
-            found += [
-                f"line {step.line}: {name} is not in the lock; make the lock anew with --lock" for name in missing
-            ]
-        return found
+        return [
+            f"line {step.line}: {name} is not in the lock; make the lock anew with --lock"
+            for step in steps
+            for name in verbs.get(step.verb).missing(step, self)
+        ]
+
+    def holds(self, step: Step) -> bool:
+        """Tell whether it knows of a sync into the step's destination."""
+        return self.destination(step) in self.syncs
+
+    def unknown(self, text: str) -> str | None:
+        """Return how a spec is shown, when its repository is not in the lock."""
+        spec = parse_spec(text, owner="owner")
+        return None if spec.is_folder or self._commit(spec, bare=is_bare(text)) else spec.shown
+
+    @staticmethod
+    def destination(step: Step) -> str:
+        """Return what a sync is known by: its destination, as typed."""
+        return step.args.dest or f"line {step.line}"
 
     @contextmanager
     def held(self, step: Step) -> Iterator[Step]:
@@ -120,7 +130,7 @@ class Lock:
         with tempfile.TemporaryDirectory(prefix="colab_magics-") as folder:
             limits = Path(folder, "constraints.txt")
             limits.write_text("".join(f"{name}=={version}\n" for name, version in self.packages.items()), "utf-8")
-            if step.verb == "pip":
+            if step.command:
                 words = self._pinned_words(step.command, Path(folder))
                 yield replace(step, command=(*words, "-c", str(limits)))
                 return
@@ -196,34 +206,37 @@ class Lock:
 
         It raises StepError when it differs, and says what.
         """
-        expected = self.syncs.get(_destination(step))
+        where = self.destination(step)
+        entries = self.syncs.get(where, [])
 
         def approve(manifest: Manifest, identity: str) -> None:
             found = content(manifest, identity)
-            if expected is not None and found != expected:
+            # By the same link where that is known; a link that was made anew may hold the same.
+            expected = [entry for entry in entries if entry["link"] == found["link"]] or entries
+            if expected and not any(found | {"link": entry["link"]} == entry for entry in expected):
+                locked = " or ".join(f"{entry['files']} with {str(entry['digest'])[:12]}" for entry in expected)
                 raise StepError(
-                    f"the link of {_destination(step)} does not hold what is locked: {found['files']} files with the "
-                    f"digest {str(found['digest'])[:12]}, not {expected['files']} with {str(expected['digest'])[:12]}; "
-                    "nothing was written"
+                    f"the link of {where} does not hold what is locked: {found['files']} files with the digest "
+                    f"{str(found['digest'])[:12]}, not {locked}; nothing was written"
                 )
 
         return approve
 
-    def check(self, step: Step, result: object, settings: Settings) -> None:
+    def check(self, step: Step, result: SyncResult, settings: Settings) -> None:
         """Compare what a sync left alone, because it is complete, with the lock."""
-        if isinstance(result, SyncResult):
-            self.approval(step)(*_held(step, result, settings))
+        self.approval(step)(*_held(step, result, settings))
 
 
 def content(manifest: Manifest, identity: str) -> dict[str, object]:
-    """Return the digest of what a link held when it was synced: of names, sizes and CRC-32s."""
+    """Return a digest of a link, and of what it held when it was synced: of names, sizes and CRC-32s."""
     names = sorted(manifest.members(identity))
     digest = hashlib.sha256()
     for name in names:
         record = manifest.files.get(name)
         size, crc = (record.size, record.crc) if record else (-1, 0)
         digest.update(f"{name}\0{size}\0{crc}\n".encode("utf-8", "surrogatepass"))
-    return {"files": len(names), "digest": digest.hexdigest()}
+    link = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+    return {"link": link, "files": len(names), "digest": digest.hexdigest()}
 
 
 def _held(step: Step, result: SyncResult, settings: Settings) -> tuple[Manifest, str]:
@@ -233,10 +246,6 @@ def _held(step: Step, result: SyncResult, settings: Settings) -> tuple[Manifest,
         link = secrets.named(link, settings).reveal()
     root = result.path if result.path.is_dir() else result.path.parent
     return Manifest.load(root), links.parse(link, dropbox_url=settings.dropbox_url).identity
-
-
-def _destination(step: Step) -> str:
-    return step.args.dest or f"line {step.line}"
 
 
 def _address(url: str) -> str:

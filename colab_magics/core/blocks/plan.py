@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from colab_magics.core.blocks.lexer import SYMBOL, Line, Problem, Word, read_lines
-from colab_magics.core.blocks.verbs import VERBS, parser, suggestion
+from colab_magics.core.blocks import verbs
+from colab_magics.core.blocks.arguments import suggestion
+from colab_magics.core.blocks.lexer import Line, Problem, Word, read_lines
 from colab_magics.core.common.addresses import DROPBOX
-from colab_magics.core.git import specs
-from colab_magics.core.http import links
 from colab_magics.core.secrets import secrets
-from colab_magics.errors import ColabMagicsError, InstallError, PlanError, TokenError
+from colab_magics.errors import ColabMagicsError, PlanError, TokenError
 
 __all__ = ["Plan", "Step", "read_plan"]
 
@@ -28,13 +25,13 @@ class Step:
     line : int
         Where it begins in the block, from 1.
     verb : str
-        One of `colab_magics.core.blocks.verbs.VERBS`.
+        The name of a module of `colab_magics.core.blocks.verbs`.
     text : str
         As it was typed.
     args : argparse.Namespace
-        The verb's arguments; for ``pip`` what follows ``install`` is `command`.
+        The verb's arguments.
     command : tuple of str or str
-        For ``run`` the argument list, or a text for the shell when it needs one.
+        What follows them, for a verb that has a command: a list of words, or a text for the shell when it needs one.
     on : tuple of str
         The environments it is for; empty means everywhere.
     """
@@ -143,68 +140,12 @@ def _step(line: Line, dropbox_url: str) -> Step:
             words = words[1:]
     if not words:
         raise line.problem(first.column, f"nothing follows {first.value!r}")
-    verb, rest = words[0].value, words[1:]
-    if shell and not _is_step(verb, rest):
-        verb, rest = "run", words
-    if verb not in VERBS:
-        raise line.problem(first.column, f"unknown step {verb!r}{suggestion(verb, VERBS)}")
-    if verb == "pip":
-        return _pip(line, rest)
-    if verb == "run":
-        return _run(line, rest)
-    args = parser(verb, step=True).read([word.value for word in rest])
-    _check(verb, args, dropbox_url)
-    return Step(line.number, verb, line.text, args, on=args.on)
-
-
-def _is_step(verb: str, rest: list[Word]) -> bool:
-    return verb in VERBS and (verb != "pip" or (bool(rest) and rest[0].value == "install"))
-
-
-def _pip(line: Line, rest: list[Word]) -> Step:
-    args, words = _leading_options("pip", rest[1:])
-    if not rest or rest[0].value != "install" or not words:
-        raise line.problem(line.words[0].column, "pip is followed by install and what to install")
-    return Step(line.number, "pip", line.text, args, tuple(word.value for word in words), on=args.on)
-
-
-def _run(line: Line, rest: list[Word]) -> Step:
-    args, words = _leading_options("run", rest)
-    if not words:
-        raise line.problem(line.words[0].column, "run is followed by a command")
-    command: tuple[str, ...] | str = tuple(word.value for word in words)
-    if any(word.has_operator for word in words) or re.match(r"[A-Za-z_]\w*=", words[0].value):
-        command = " ".join(word.shell for word in words)
-    return Step(line.number, "run", line.text, args, command, on=args.on)
-
-
-def _leading_options(verb: str, rest: list[Word]) -> tuple[argparse.Namespace, list[Word]]:
-    """Split our own options from the command they stand before; what follows is the command's, whatever it is."""
-    made = parser(verb, step=True)
-    ours = {option for action in made._actions for option in action.option_strings}  # noqa: SLF001 - argparse has no other way
-    taken = 0
-    while taken < len(rest) and rest[taken].value.partition("=")[0] in ours:
-        taken += 1 if "=" in rest[taken].value else 2
-    return made.read([word.value for word in rest[:taken]]), rest[taken:]
-
-
-def _check(verb: str, args: argparse.Namespace, dropbox_url: str) -> None:
-    """Look at what can be known of the arguments without running the step."""
-    if verb == "dropbox_sync":
-        if not args.link.startswith("secret:") and not SYMBOL.search(args.link):
-            links.parse(args.link, dropbox_url=dropbox_url)
-        _check_secret("--password", args.password)
-    if verb == "private_pip":
-        if not args.specs and not args.requirement:
-            raise InstallError("private_pip is followed by org/repo, or -r FILE")
-        _check_secret("--token", args.token)
-        for spec in args.specs:
-            specs.parse_spec(spec, owner="owner")
-    known = verb == "mount_drive" and args.mountpoint and not SYMBOL.match(args.mountpoint)
-    if known and not Path(args.mountpoint).is_absolute():
-        raise PlanError(f"the mountpoint {args.mountpoint!r} must be an absolute path, such as /content/drive")
-
-
-def _check_secret(option: str, value: str | None) -> None:
-    if value is not None and not value.startswith("secret:"):
-        raise TokenError(f"{option} takes secret:NAME, never the value itself; what was typed must be changed now")
+    name, rest = words[0].value, words[1:]
+    if shell and not (name in verbs.names() and verbs.get(name).claims(rest)):
+        name, rest = "run", words
+    if name not in verbs.names():
+        raise line.problem(first.column, f"unknown step {name!r}{suggestion(name, verbs.names())}")
+    verb = verbs.get(name)
+    args, command = verb.read(rest)
+    verb.check(args, dropbox_url)
+    return Step(line.number, name, line.text, args, command, args.on)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import os
 import queue
 import threading
@@ -12,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from colab_magics.core.blocks import verbs
 from colab_magics.core.blocks.dry_run import foresee
-from colab_magics.core.blocks.perform import perform, preload
 from colab_magics.core.blocks.plan import Plan, Step, read_plan
-from colab_magics.core.blocks.schedule import Order
-from colab_magics.core.common import cancellation, environment, layout, process
+from colab_magics.core.blocks.schedule import Schedule
+from colab_magics.core.blocks.verb import Call
+from colab_magics.core.common import cancellation, environment
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.core.common.results import BootstrapResult, StepResult
 from colab_magics.core.common.settings import Settings
@@ -127,7 +129,9 @@ class _Run:
         mine = [index for index, step in enumerate(steps) if not step.on or self.here in step.on]
         if frozen and (lacks := frozen.lacks(steps[index] for index in mine)):
             raise PlanError("\n".join(lacks))
-        self.order = Order(steps, mine, settings)
+        self.schedule = Schedule(steps, mine, settings)
+        if problems := self.schedule.problems():
+            raise PlanError("\n".join(problems))
         self.results: dict[int, StepResult] = {}
         self.events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.cancellation = cancellation.Cancellation(self._in_main_thread)
@@ -154,20 +158,21 @@ class _Run:
     def _all(self, *, dry_run: bool) -> None:
         self.report.begin(self.steps)
         for index, step in enumerate(self.steps):
-            if index not in self.order.waits:
+            if index not in self.schedule.waits:
                 reason = f"only on {', '.join(step.on)}, this is {self.here}"
                 self._end(index, StepResult(step.line, step.verb, "skipped", detail=reason))
         if dry_run:
-            for index, foreseen in foresee(self.steps, self.order, self.settings).items():
+            for index, foreseen in foresee(self.steps, self.schedule, self.settings).items():
                 self._end(index, foreseen)
             return
-        for verb in {self.steps[index].verb for index in self.order.waits}:
-            preload(verb)
+        for name in {self.steps[index].verb for index in self.schedule.waits}:
+            for module in verbs.get(name).loads:  # here, so that no step's time has that in it
+                importlib.import_module(f"colab_magics.core.{module}")
         self._loop()
 
     def _result(self, began: float) -> BootstrapResult:
         ordered = [self.results[index] for index in range(len(self.steps))]
-        chain = self.order.longest_chain({index: result.seconds for index, result in self.results.items()})
+        chain = self.schedule.longest_chain({index: result.seconds for index, result in self.results.items()})
         return BootstrapResult(ordered, time.monotonic() - began, chain)
 
     def _loop(self) -> None:
@@ -182,20 +187,19 @@ class _Run:
                 self.report.tick()
 
     def _start_ready(self) -> None:
-        for index, before in self.order.waits.items():
+        for index, before in self.schedule.waits.items():
             if index in self.results or index in self.threads:
                 continue
             ended = [self.results[other] for other in before if other in self.results]
             broken = next((step for step in ended if step.status in {"failed", "skipped"}), None)
             step = self.steps[index]
-            if broken is not None and (len(ended) == len(before) or not self.order.may_relax(index)):
+            if broken is not None and (len(ended) == len(before) or not self.schedule.may_relax(index)):
                 why = f"line {broken.line} {broken.status if broken.status == 'failed' else 'was skipped'}"
                 self._end(index, StepResult(step.line, step.verb, "skipped", detail=why))
             elif len(ended) == len(before) and len(self.threads) < (self.settings.jobs or _JOBS):
                 self.report.started(step)
                 self.began[index] = time.monotonic()
-                if step.verb == "mount_drive":
-                    # google.colab's mount talks to the page, and works in the main thread only.
+                if verbs.get(step.verb).in_main_thread:
                     self._end(index, self._timed(step, self.settings))
                 else:
                     self.threads[index] = self.cancellation.start(self._work, index, name=f"line {step.line}")
@@ -248,44 +252,23 @@ class _Run:
         return result
 
     def _do(self, step: Step, settings: Settings, progress: Progress) -> StepResult:
-        if step.verb == "run":
-            return _run(step, settings, progress)
-        if step.verb == "pip":
-            return self._pip(step, settings, progress)
-        with contextlib.ExitStack() as stack:
-            approve = None
-            if self.frozen and step.verb == "private_pip":
-                step = stack.enter_context(self.frozen.held(step))
-            if self.frozen and step.verb == "dropbox_sync":
-                approve = self.frozen.approval(step)
-            result = perform(step.verb, step.args, settings, progress, approve=approve)
+        verb = verbs.get(step.verb)
+        result = verb.run(step, Call(settings, progress, frozen=self.frozen))
         if self.used:
-            self.used.note(step, result, settings)
-        if self.frozen:
-            self.frozen.check(step, result, settings)
+            verb.note(step, result, self.used, settings)
+        if isinstance(result, StepResult):
+            return result
         status = "up-to-date" if getattr(result, "status", "") == "up-to-date" else "done"
         return StepResult(
             step.line, step.verb, status, detail=str(result) if isinstance(result, Path) else repr(result)
         )
-
-    def _pip(self, step: Step, settings: Settings, progress: Progress) -> StepResult:
-        from colab_magics.core.packages import (
-            install,
-            satisfied,  # here: loaded by `preload`, when a step needs them
-        )
-
-        with self.frozen.held(step) if self.frozen else contextlib.nullcontext(step) as held:
-            if satisfied.arguments_hold(held.command):
-                return StepResult(step.line, step.verb, "up-to-date", detail="everything it asks for is installed")
-            install.pip_install(held.command, settings=settings, progress=progress)
-        return StepResult(step.line, step.verb, "done", detail=step.text.partition("pip ")[2])
 
     def _end(self, index: int, result: StepResult) -> None:
         self.results[index] = result
         self.threads.pop(index, None)
         self.report.ended(self.steps[index], result)
         done = [other for other, ended in self.results.items() if ended.status in {"done", "up-to-date"}]
-        self.order.look_again([*self.results, *self.threads], done)
+        self.schedule.look_again([*self.results, *self.threads], done)
 
     def _halt(self) -> str:
         """Stop what runs and wait until it has ended; return what is kept, and what has not ended.
@@ -344,17 +327,6 @@ class _Stoppable:
 
     def output(self, text: str) -> None:
         self._inner.output(text)
-
-
-def _run(step: Step, settings: Settings, progress: Progress) -> StepResult:
-    folder = layout.expand(step.args.folder, settings) if step.args.folder else None
-    command = step.command if isinstance(step.command, str) else list(step.command)
-    env = {**os.environ, "PATH": environment.child_path(), "PYTHONUNBUFFERED": "1"}
-    done = process.run(command, cwd=folder, env=env, on_output=progress.output)
-    if done.status:
-        how = f"was ended by signal {-done.status}" if done.status < 0 else f"failed with status {done.status}"
-        raise StepError(f"{process.describe(command)} {how}; its last lines:\n{done.tail()}")
-    return StepResult(step.line, step.verb, "done", detail=process.describe(command))
 
 
 def _raise(error: BaseException) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 
+from colab_magics.core.blocks import verbs
 from colab_magics.core.blocks.effects import effects_of, longest_chain, paths_here, waits_of, waves_of
 from colab_magics.core.blocks.plan import Step
+from colab_magics.core.common import layout
 from colab_magics.core.common.settings import Settings
+from colab_magics.errors import ColabMagicsError
 
-__all__ = ["Order"]
+__all__ = ["Schedule"]
 
 
-class Order:
+class Schedule:
     """What each step waits for.
 
     Parameters
@@ -59,6 +63,26 @@ class Order:
     def may_relax(self, index: int) -> bool:
         """Tell whether a step may turn out to wait for less."""
         return self._effects[self._mine.index(index)].guessed
+
+    def problems(self) -> list[str]:
+        """Return what will stop a step, a line each: what it needs is not here, and no earlier step may make it."""
+        found = []
+        for place, (step, mine) in enumerate(zip(self._steps, self._effects, strict=True)):
+            before = self._effects[:place]
+            told = [
+                f"{message}, and no line before this one makes it"
+                for path, message in mine.needs
+                if not os.path.lexists(path) and not any(effects.may_make(path) for effects in before)
+            ]
+            try:
+                if mine.on_drive and not any(effects.mounts or effects.everything for effects in before):
+                    layout.drive_root(self._settings)
+                if not told and not any(effects.keeps_order_with(mine) for effects in before):
+                    verbs.get(step.verb).foresee(step, self._settings)
+            except ColabMagicsError as error:
+                told = [str(error)]
+            found += [f"line {step.line}: {message}" for message in dict.fromkeys(told)]
+        return found
 
     def waves(self) -> dict[int, int]:
         """Return for each step the earliest round it could run in, from 1."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from colab_magics.core.common.disk import size_text
 
-__all__ = ["BootstrapResult", "InstallResult", "Package", "StepResult", "SyncResult"]
+__all__ = ["BootstrapResult", "InstallResult", "LinkResult", "Package", "StepResult", "SyncResult"]
 
 
 @dataclass(repr=False)
@@ -149,6 +149,38 @@ class InstallResult:
             f"\n{names} was imported before and is now older than what is installed: restart the kernel to use the "
             "new one"
         )
+
+
+@dataclass(repr=False)
+class LinkResult:
+    """What `symlink` did.
+
+    Attributes
+    ----------
+    path : Path
+        Where the link stands.
+    target : Path
+        What it points to, absolute.
+    status : {'linked', 'up-to-date', 'planned'}
+        Whether the link was made, stood already, or would be made.
+    backup : Path or None
+        Where what stood in its place was moved.
+    """
+
+    path: Path
+    target: Path
+    status: str
+    backup: Path | None = None
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def __repr__(self) -> str:
+        moved = f" (what stood there is now {self.backup})" if self.backup else ""
+        state = {"linked": "", "up-to-date": ": up to date", "planned": ": would be linked"}[self.status]
+        here = Path.cwd()
+        target = self.target.relative_to(here) if here in self.target.parents else self.target
+        return f"{self.path} -> {target}{state}{moved}"
 
 
 @dataclass(repr=False)

@@ -16,7 +16,7 @@ __all__ = ["Settings"]
 
 _PREFIX = "COLAB_MAGICS_"
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
-INSTALLERS = ("auto", "uv", "pip")
+INSTALLERS: tuple[str, ...] = ("auto", "uv", "pip")
 
 
 @dataclass(frozen=True)

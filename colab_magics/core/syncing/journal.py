@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from colab_magics.core.archives.members import safe_name
-from colab_magics.core.common.layout import free_name
+from colab_magics.core.common.symlinks import free_name
 from colab_magics.core.http.partial import clear_but_part
 from colab_magics.core.syncing.manifest import (
     FOLDER,

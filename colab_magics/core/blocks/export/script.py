@@ -13,18 +13,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from colab_magics.core.blocks import verbs
 from colab_magics.core.blocks.export.parts import needed
-from colab_magics.core.blocks.export.parts.generated import host_functions, posix_pattern
+from colab_magics.core.blocks.export.parts.generated import host_functions
 from colab_magics.core.blocks.export.parts.words import as_typed, call, fold, local, shown, word
 from colab_magics.core.blocks.lexer import SYMBOL, symbol
 from colab_magics.core.blocks.plan import Plan, Step, read_plan
-from colab_magics.core.git import specs
-from colab_magics.core.http import links
 from colab_magics.core.secrets.hosts import VARIABLES
 from colab_magics.core.secrets.secrets import NAMED_VARIABLE
 from colab_magics.errors import ColabMagicsError, LayoutError, PlanError
 
-__all__ = ["export", "write"]
+__all__ = ["Script", "export", "write"]
 
 _HEADER = """\
 #!/bin/sh
@@ -77,7 +76,7 @@ def export(text: str, *, source: str = "the block") -> str:
         plan = read_plan(text, _Symbols())
     except ColabMagicsError as error:
         raise type(error)(shown(str(error))) from None
-    return _Script(plan, source).text()
+    return Script(plan, source).text()
 
 
 def write(path: Path, text: str) -> None:
@@ -115,7 +114,7 @@ class _Symbols(Mapping[str, str]):
 
 
 @dataclass
-class _Script:
+class Script:
     """A script in the making.
 
     Attributes
@@ -130,6 +129,10 @@ class _Script:
         Variables that no program is shown.
     problems : list of (int, str)
         What cannot be exported, by line.
+    holds_link : bool
+        Whether a link that grants access stands in it.
+    hidden : list of str
+        What of the block's text no comment shows.
     """
 
     plan: Plan
@@ -138,8 +141,16 @@ class _Script:
     withheld: list[str] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
     holds_link: bool = False
+    hidden: list[str] = field(default_factory=list)
+
+    # What a verb writes its lines with.
+    word = staticmethod(word)
+    call = staticmethod(call)
+    fold = staticmethod(fold)
+    as_typed = staticmethod(as_typed)
 
     def text(self) -> str:
+        """Return all of it."""
         sections = []
         for step in self.plan.steps:
             try:
@@ -209,23 +220,27 @@ class _Script:
     def _section(self, step: Step) -> str:
         if "\ua78f" in SYMBOL.sub("", f"{vars(step.args)} {step.command}"):
             raise PlanError("the name of a variable in a script has plain letters, digits and _ only")
-        lines = getattr(self, f"_{step.verb}")(step)
-        comment = _comment(step)
+        lines = verbs.get(step.verb).export(step, self)
+        comment = f"# line {step.line}: {' '.join(shown(step.text).split())}"
+        for secret in filter(None, self.hidden):
+            comment = comment.replace(secret, "***")
         if step.on:
             inner = "\n".join(f"  {line}" for line in lines)
             return f"{comment}\nif step {step.line} {step.verb} {','.join(step.on)}; then\n{inner}\nfi\n"
         return "\n".join([comment, f"step {step.line} {step.verb}", *lines, ""])
 
-    def _need(self, step: Step, *programs: str) -> None:
+    def need(self, step: Step, *programs: str) -> None:
+        """Have the script look for one of these programs before it runs anything."""
         self.needs.append(f"need {step.line} {word(','.join(step.on))} {' '.join(programs)}")
 
-    def _plain(self, step: Step, *values: str | None) -> None:
+    def plain(self, step: Step, *values: str | None) -> None:
         """Have the script check that a value which begins with a variable is no option."""
         for value in values:
             if value and (match := SYMBOL.match(value)):
                 self.needs.append(f"need_plain {step.line} {match[1]} {word(value)}")
 
-    def _secret(self, name: str) -> str:
+    def secret(self, name: str) -> str:
+        """Return the words that look a secret up, and keep its variable from every program."""
         name = name.removeprefix("secret:")
         if SYMBOL.search(name):
             raise PlanError("a secret's name must stand in the block itself for a script; write secret:NAME")
@@ -235,114 +250,11 @@ class _Script:
             self.withheld.append(name)
         return f"$(secret {shlex.quote(name)} {variable})"
 
-    def _mount_drive(self, step: Step) -> list[str]:
-        self._plain(step, step.args.mountpoint)
-        return [call("mount_drive", step.args.mountpoint or "/content/drive")]
-
-    def _symlink(self, step: Step) -> list[str]:
-        args = step.args
-        self._plain(step, args.source, args.link)
-        return [call("symlink", *(["--force"] if args.force else []), args.source, args.link)]
-
-    def _dropbox_sync(self, step: Step) -> list[str]:
-        args, lines, words = step.args, [], []
-        words += [f"--{flag}" for flag in ("once", "mirror", "force", "unpack") if getattr(args, flag)]
-        if args.sha256:
-            words += ["--sha256", word(args.sha256)]
-            self._need(step, "sha256sum", "shasum", '"$PYTHON"')
-        if args.link.startswith("secret:") or args.password:
-            lines.append("load_tokens ''")
-        if args.password:
-            lines.append(f"key={self._secret(args.password)}")
-            words += ["--password", '"$key"']
-        for option, globs in (("--include", args.include), ("--exclude", args.exclude)):
-            for glob in globs:
-                if SYMBOL.search(glob):
-                    raise PlanError(f"a script takes no variable in a pattern; write the one of {option} out")
-                words += [option, shlex.quote(posix_pattern(glob))]
-        kind = None
-        if args.link.startswith("secret:"):
-            lines.append(f"link={self._secret(args.link)}")
-            words.append('"$link"')
-        else:
-            words.append(word(args.link))
-            self.withheld += [local(name) for name in SYMBOL.findall(args.link) if local(name) == name]
-            self._plain(step, args.link)
-            if not SYMBOL.search(args.link):
-                kind, self.holds_link = links.parse(args.link).kind, True
-        self._plain(step, args.dest)
-        if args.dest:
-            words.append(word(args.dest))
-        self._need(step, "curl", "wget")
-        if kind != "file" or args.unpack:
-            self._need(step, '"$PYTHON"', "unzip")
-        self.needs.append("need_dropbox_url")
-        return [*lines, fold("dropbox_sync", words)]
-
-    def _private_pip(self, step: Step) -> list[str]:
-        args = step.args
-        if args.installer == "uv":
-            raise PlanError("a script installs with pip; leave --installer uv out")
-        for url in filter(None, (args.index_url, *args.extra_index_url)):
-            if "@" in url.partition("://")[2].partition("/")[0] or SYMBOL.search(url):
-                raise PlanError(
-                    "a script shows an index's address to pip; write it out, without a name or password in it"
-                )
-        flags = (
-            ("upgrade", "--upgrade"),
-            ("force", "--force-reinstall"),
-            ("no_deps", "--no-deps"),
-            ("editable", "--editable"),
-        )
-        words = [option for name, option in flags if getattr(args, name)]
-        values = [("--src", args.src), ("--token-file", args.token_file), ("--index-url", args.index_url)]
-        for option, value in [*values, *(("--extra-index-url", url) for url in args.extra_index_url)]:
-            if value:
-                words += [option, word(value)]
-        if args.token:
-            self._secret(args.token)
-            words += ["--token", shlex.quote(args.token.removeprefix("secret:"))]
-        words += [part for spec in args.specs for part in _spec(spec)]
-        words += [part for name in args.requirement for part in ("-r", word(name))]
-        words += [part for name in args.constraint for part in ("-c", word(name))]
-        self._installs(step)
-        self._need(step, "git")
-        return [f"({fold('private_pip', words)})"]
-
-    def _pip(self, step: Step) -> list[str]:
-        self._installs(step)
-        return [*as_typed(step.command), f"({fold('pip_install', [*map(word, step.command)])})"]
-
-    def _installs(self, step: Step) -> None:
+    def installs(self, step: Step) -> None:
+        """Have the script look for pip, and keep the hosts' tokens from every program."""
         self.needs.append(f"need_pip {step.line} {word(','.join(step.on))}")
         self.withheld += [name for names in VARIABLES.values() for name in names]
 
-    def _run(self, step: Step) -> list[str]:
-        folder = word(step.args.folder or "")
-        if isinstance(step.command, str):
-            # In the text that a shell reads, a variable's value stays in its environment.
-            text = re.sub(rf"(?<![^\s=])'{SYMBOL.pattern}'", r'"$\1"', step.command)
-            return [*as_typed(step.command), fold("run_shell", [folder, shlex.quote(SYMBOL.sub("'\"$\\1\"'", text))])]
-        return [*as_typed(step.command), fold("run", [folder, *map(word, step.command)])]
-
-
-def _spec(text: str) -> list[str]:
-    spec = specs.parse_spec(text, owner="owner")
-    if SYMBOL.search(spec.host) or SYMBOL.fullmatch(text):
-        raise PlanError(f"{text} could be any host; write the host and owner of the package out, as in org/repo@$REF")
-    extras = word(",".join(spec.extras))
-    if spec.is_folder:
-        return ["--folder", word(spec.path), extras]
-    rest = [word(spec.ref or ""), extras, word(spec.subdirectory or "")]
-    if specs.is_bare(text):
-        return ["--own", word(spec.path.rpartition("/")[2]), *rest]
-    return ["--repo", word(spec.url), *rest]
-
-
-def _comment(step: Step) -> str:
-    text = shown(step.text)
-    link = getattr(step.args, "link", "")
-    if step.verb == "dropbox_sync" and "://" in link and not SYMBOL.search(link):
-        for secret in links.parse(link).secrets or [link.partition("?")[2]]:
-            text = text.replace(secret, "***") if secret else text
-    return f"# line {step.line}: {' '.join(text.split())}"
+    def withhold_variables(self, text: str) -> None:
+        """Keep the variables in a text from every program."""
+        self.withheld += [local(name) for name in SYMBOL.findall(text) if local(name) == name]

@@ -28,10 +28,10 @@ def word(text: str) -> str:
 
 def call(name: str, *values: str | None) -> str:
     """Return a call with these values as its words; None is left out."""
-    return fold(name, [word(value) for value in values if value is not None])
+    return fold(name, *(word(value) for value in values if value is not None))
 
 
-def fold(name: str, words: list[str]) -> str:
+def fold(name: str, *words: str) -> str:
     """Return a call, on several lines where it is long."""
     line = " ".join([name, *words])
     if len(line) <= _WIDTH or len(words) < 2:
