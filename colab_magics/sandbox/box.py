@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
+import secrets
+import shutil
+import socket
+import tempfile
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from colab_magics.sandbox.machine import Machine
+from colab_magics.sandbox.dropbox import Dropbox
+from colab_magics.sandbox.faults import Fault, Preset
+from colab_magics.sandbox.githost import GitHost
 from colab_magics.sandbox.packages import package
-from colab_magics.sandbox.pages import Preset
 from colab_magics.sandbox.repos import Content, Repo, Submodules
-from colab_magics.sandbox.shares import DROPBOX, Failure, FileStyle, FolderStyle, Share
+from colab_magics.sandbox.server import LoopbackServer, Request
+from colab_magics.sandbox.shares import DROPBOX, FileStyle, FolderStyle, Share
 from colab_magics.sandbox.zipformat import Method
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Sandbox"]
 
 
-class Sandbox(Machine):
+class Sandbox:
     """A loopback stand-in for Dropbox and for a private git host.
 
     `colab_magics.sandbox.start` makes one. It is a context manager; leaving it stops it.
@@ -46,6 +60,60 @@ class Sandbox(Machine):
     token_file : Path
         A token file (JSON, mode 0600) with both, and with the secrets of `add_secret`.
     """
+
+    def __init__(self, *, activate: bool = True, username: str = "acme", token: str | None = None) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="colab-magics-sandbox-")).resolve()
+        self.username = username
+        self.token = token or f"sandbox-{secrets.token_hex(20)}"
+        self.token_file = self.root / "tokens.json"
+        self._secrets: dict[str, str] = {}
+        self._environment: dict[str, tuple[str | None, str]] = {}
+        self._process = os.getpid()
+        self._stopped = False
+        self._home = self.root / "home"
+        self._home.mkdir()
+        self._log: list[Request] = []
+        self._dropbox = Dropbox()
+        self._git = GitHost(self.root / "git", self._home, self.token)
+        self._servers = www, content, git = (
+            LoopbackServer("www", self._dropbox.website, self._log),
+            LoopbackServer("content", self._dropbox.content, self._log),
+            LoopbackServer("git", self._git, self._log),
+        )
+        # Another host than the website's, as at Dropbox: clients treat a redirect there as leaving the site.
+        self._dropbox.content_address = f"http://{_other_name()}:{content.port}"
+        self.dropbox_url = f"http://127.0.0.1:{www.port}"
+        self.git_host = f"127.0.0.1:{git.port}"
+        self._write_token_file()
+        if activate:
+            self._activate()
+        atexit.register(self._stop_at_exit)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {self.dropbox_url}{', stopped' if self._stopped else ''}>"
+
+    def stop(self) -> None:
+        """Stop the servers, restore the environment and remove `root`. A second call does nothing."""
+        if self._stopped:
+            return
+        self._stopped = True
+        atexit.unregister(self._stop_at_exit)
+        for name, (before, ours) in self._environment.items():
+            # What somebody has set since then is not ours to undo.
+            if os.environ.get(name) == ours:
+                del os.environ[name]
+                os.environ.update({} if before is None else {name: before})
+        for server in self._servers:
+            server.stop()
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def folder(self, name: str) -> Path:
         """Return the folder called `name` in the sandbox's Dropbox; it is made if it is not there."""
@@ -90,7 +158,7 @@ class Sandbox(Machine):
         if not path.is_dir():
             raise NotADirectoryError(f"no folder to share at {path}")
         share = Share("folder", style, path, name or path.name, password, method, signature, root_entry)
-        return self._shares.add(share)
+        return self._dropbox.shares.add(share)
 
     def file_link(
         self,
@@ -132,7 +200,7 @@ class Sandbox(Machine):
         elif not path.is_file():
             raise FileNotFoundError(f"no file to share at {path}")
         share = Share("file", style, path, name or path.name, password, ranges=ranges, etag=etag, length=length)
-        return self._shares.add(share)
+        return self._dropbox.shares.add(share)
 
     def file_options(
         self, link: str, *, ranges: bool | None = None, etag: bool | None = None, length: bool | None = None
@@ -148,7 +216,7 @@ class Sandbox(Machine):
         length : bool, optional
             Whether ``Content-Length`` is sent; without it the file comes chunked.
         """
-        share = self._shares.of(link)
+        share = self._dropbox.shares.of(link)
         share.ranges = share.ranges if ranges is None else ranges
         share.etag = share.etag if etag is None else etag
         share.length = share.length if length is None else length
@@ -166,7 +234,7 @@ class Sandbox(Machine):
         """
         parts = urlsplit(link)
         inside = f"{parts.scheme}://{parts.netloc}" == DROPBOX and not absolute
-        return self._shares.add_redirector(link.removeprefix(DROPBOX) if inside else link)
+        return self._dropbox.shares.add_redirector(link.removeprefix(DROPBOX) if inside else link)
 
     def fail(
         self,
@@ -216,18 +284,17 @@ class Sandbox(Machine):
         if retry_after is not None:
             extra["Retry-After"] = str(retry_after)
         raw = body.encode() if isinstance(body, str) else body
-        self._shares.set_failure(
-            self._shares.of(link),
-            Failure(status, page, cut_after, times, extra, raw, content_type, delay, delay_at),
+        self._dropbox.shares.of(link).fault = Fault(
+            status, page, cut_after, times, extra, raw, content_type, delay, delay_at
         )
 
     def heal(self, link: str) -> None:
         """Let downloads of `link` succeed again."""
-        self._shares.set_failure(self._shares.of(link), None)
+        self._dropbox.shares.of(link).fault = None
 
     def expire_downloads(self) -> None:
         """Make every temporary address that a share link has redirected to so far answer 404."""
-        self._content.expire()
+        self._dropbox.expire()
 
     def private_repo(
         self,
@@ -298,6 +365,51 @@ class Sandbox(Machine):
         name = repo.name if isinstance(repo, Repo) else repo
         (self._git.denied.add if denied else self._git.denied.discard)(name)
 
+    @property
+    def requests(self) -> list[Request]:
+        """Every request so far, in the order of arrival: a copy."""
+        return [replace(request, headers=dict(request.headers)) for request in list(self._log)]
+
+    def clear_requests(self) -> None:
+        """Forget the requests so far."""
+        self._log.clear()
+
+    def add_secret(self, name: str, value: str) -> None:
+        """Put a secret into the token file, to be found as ``secret:NAME``.
+
+        Parameters
+        ----------
+        name, value : str
+            Its name, and what it stands for.
+        """
+        self._secrets[name] = value
+        self._write_token_file()
+
+    def _stop_at_exit(self) -> None:
+        # A forked child runs this too, and must not remove its parent's folder.
+        if os.getpid() == self._process:
+            self.stop()
+
+    def _activate(self) -> None:
+        ours = {"COLAB_MAGICS_DROPBOX_URL": self.dropbox_url, "COLAB_MAGICS_TOKEN_FILE": str(self.token_file)}
+        if any(name.lower() in ("http_proxy", "all_proxy") for name in os.environ):
+            # No proxy can reach this machine's loopback.
+            for name in ("NO_PROXY", "no_proxy"):
+                ours[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
+        self._environment = {name: (os.environ.get(name), value) for name, value in ours.items()}
+        os.environ.update(ours)
+
+    def _write_token_file(self) -> None:
+        content: dict[str, Any] = {
+            self.git_host: {"access_token": self.token, "username": self.username},
+            "secrets": self._secrets,
+        }
+        # mkstemp makes it 0600; the rename keeps readers from ever seeing half of it.
+        handle, path = tempfile.mkstemp(dir=self.root)
+        with os.fdopen(handle, "w", encoding="utf-8") as target:
+            json.dump(content, target, indent=2)
+        os.replace(path, self.token_file)
+
     def _inside(self, name: str) -> Path:
         if not _bare(name) or name in ("", ".", ".."):
             raise ValueError(f"a name in the sandbox's Dropbox has no separator: {name!r}")
@@ -306,3 +418,10 @@ class Sandbox(Machine):
 
 def _bare(path: str | os.PathLike[str]) -> bool:
     return isinstance(path, str) and "/" not in path and os.sep not in path
+
+
+def _other_name() -> str:
+    try:
+        return "localhost" if socket.gethostbyname("localhost") == "127.0.0.1" else "127.0.0.1"
+    except OSError:
+        return "127.0.0.1"

@@ -47,22 +47,30 @@ def package(
     module = re.sub(r"[-.]+", "_", name)
     if not module.isidentifier():
         raise ValueError(f"{name!r} is no name for a Python package")
-    project = [
-        "[build-system]",
-        "requires = []",
-        'build-backend = "_build"',
-        'backend-path = ["."]',
-        "",
-        "[project]",
-        f"name = {json.dumps(name)}",
-        f"version = {json.dumps(version)}",
-        f"dependencies = {json.dumps(list(requires))}",
-    ]
-    if extras:
-        project += ["", "[project.optional-dependencies]"]
-        project += [f"{json.dumps(extra)} = {json.dumps(list(needs))}" for extra, needs in extras.items()]
+    dependencies = list(requires)
+    optional = {extra: list(needs) for extra, needs in (extras or {}).items()}
+    metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    metadata += [f"Requires-Dist: {requirement}" for requirement in dependencies]
+    for extra, needs in optional.items():
+        metadata += [f"Provides-Extra: {extra}", *(f"Requires-Dist: {_of_extra(need, extra)}" for need in needs)]
+    stem = f"{re.sub(r'[-_.]+', '_', name).lower()}-{version}"
+    known = f"STEM, METADATA = {stem!r}, {chr(10).join([*metadata, ''])!r}\n"
+    # TOML's plain strings and lists are JSON's.
+    project = '[build-system]\nrequires = []\nbuild-backend = "_build"\nbackend-path = ["."]\n\n[project]\n'
+    for key, value in (("name", name), ("version", version), ("dependencies", dependencies)):
+        project += f"{key} = {json.dumps(value)}\n"
+    if optional:
+        project += "\n[project.optional-dependencies]\n"
+        project += "".join(f"{json.dumps(extra)} = {json.dumps(needs)}\n" for extra, needs in optional.items())
     return {
-        "pyproject.toml": "\n".join(project) + "\n",
-        "_build.py": Path(__file__).with_name("buildbackend.py").read_text(encoding="utf-8"),
+        "pyproject.toml": project,
+        "_build.py": Path(__file__).with_name("buildbackend.py").read_text(encoding="utf-8") + known,
         f"{module}/__init__.py": f"__version__ = {json.dumps(version)}\n{code}",
     }
+
+
+def _of_extra(requirement: str, extra: str) -> str:
+    # In an address, a semicolon is part of it unless a space stands before it (PEP 508).
+    base, _, marker = requirement.partition(" ;" if "@" in requirement else ";")
+    condition = f"({marker.strip()}) and " if marker else ""
+    return f'{base.strip()} ; {condition}extra == "{extra}"'

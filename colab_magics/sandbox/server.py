@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import selectors
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from socketserver import BaseServer
 from typing import Literal, cast
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["App", "Exchange", "Log", "LoopbackServer", "Request", "Service"]
+__all__ = ["HTML", "App", "Exchange", "LoopbackServer", "Request", "Service"]
 
+HTML = "text/html; charset=utf-8"
 Service = Literal["www", "content", "git"]
 Headers = Mapping[str, str]
 
@@ -46,29 +45,6 @@ class Request:
     headers: dict[str, str]
     status: int = 0
     bytes_sent: int = 0
-
-
-class Log:
-    """The requests of one sandbox, in the order of their arrival. Safe to use from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._requests: list[Request] = []
-
-    def add(self, request: Request) -> None:
-        """Remember `request`; it may be completed later."""
-        with self._lock:
-            self._requests.append(request)
-
-    def copy(self) -> list[Request]:
-        """Return the requests as they stand now."""
-        with self._lock:
-            return [replace(request, headers=dict(request.headers)) for request in self._requests]
-
-    def clear(self) -> None:
-        """Forget all requests."""
-        with self._lock:
-            self._requests.clear()
 
 
 def _harmless(name: str, value: str) -> str:
@@ -116,7 +92,7 @@ class Exchange(BaseHTTPRequestHandler):
         headers = {name.lower(): _harmless(name.lower(), value) for name, value in self.headers.items()}
         self.record = Request(self.host.service, self.command, parts.path, headers)
         # Before the answer: a client that has its answer finds its request here.
-        self.host.log.add(self.record)
+        self.host.log.append(self.record)
         try:
             # Read in any case: what is left of it would be taken for the next request.
             self.body = self._read_body()
@@ -150,7 +126,7 @@ class Exchange(BaseHTTPRequestHandler):
         self,
         status: int,
         body: bytes | str = b"",
-        content_type: str = "text/html; charset=utf-8",
+        content_type: str = HTML,
         headers: Headers | None = None,
     ) -> None:
         """Answer with a body that is at hand."""
@@ -194,10 +170,14 @@ class Exchange(BaseHTTPRequestHandler):
         if pause and not pause_at:
             pause()
         chunked = length is None and self.request_version != "HTTP/1.0"
-        self._head(status, headers, length, chunked=chunked)
+        framing = {"Transfer-Encoding": "chunked"} if chunked else {"Connection": "close"}
+        self.record.status = status
+        self.send_response(status)
+        for header in {**headers, **(framing if length is None else {"Content-Length": str(length)})}.items():
+            self.send_header(*header)
+        self.end_headers()
         if self.command == "HEAD" or status in (204, 304):
             return
-        write = self._write_chunk if chunked else self._write
         sent = 0
         with contextlib.suppress(OSError):
             for piece in _split(pieces, pause_at, cut_after or 0):
@@ -207,33 +187,13 @@ class Exchange(BaseHTTPRequestHandler):
                     break
                 # Counted first: whoever has read these bytes must find them counted.
                 self.record.bytes_sent += len(piece)
-                write(piece)
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
                 sent += len(piece)
             else:
                 if cut_after is None:
-                    if chunked:
-                        self._write(b"0\r\n\r\n")
+                    self.wfile.write(b"0\r\n\r\n" if chunked else b"")
                     return
         self.close_connection = True
-
-    def _head(self, status: int, headers: Headers, length: int | None, *, chunked: bool) -> None:
-        self.record.status = status
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if length is not None:
-            self.send_header("Content-Length", str(length))
-        elif chunked:
-            self.send_header("Transfer-Encoding", "chunked")
-        else:
-            self.send_header("Connection", "close")
-        self.end_headers()
-
-    def _write(self, data: bytes) -> None:
-        self.wfile.write(data)
-
-    def _write_chunk(self, data: bytes) -> None:
-        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
 def _split(pieces: Iterable[bytes], *marks: int) -> Iterator[bytes]:
@@ -260,74 +220,50 @@ class LoopbackServer:
         Its name in the log.
     app : callable
         Answers one `Exchange`.
-    log : Log
+    log : list of Request
         Where requests are remembered.
-    host : str
-        A loopback address.
-
-    Raises
-    ------
-    ValueError
-        `host` is not a loopback address.
     """
 
-    def __init__(self, service: Service, app: App, log: Log, host: str = "127.0.0.1") -> None:
-        if not ipaddress.ip_address(host).is_loopback:
-            raise ValueError(f"the sandbox listens on loopback only, not on {host}")
+    def __init__(self, service: Service, app: App, log: list[Request]) -> None:
         self.service: Service = service
         self.app = app
         self.log = log
         self.stopping = threading.Event()
-        self._lock = threading.Lock()
         self._open: dict[socket.socket, threading.Thread] = {}
-        self._listener = socket.create_server((host, 0), backlog=128)
-        self._waker, self._wake = socket.socketpair()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, name=f"sandbox-{service}", daemon=True)
         self._thread.start()
 
     def _accept(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            selector.register(self._wake, selectors.EVENT_READ)
-            while True:
-                selector.select()
-                if self.stopping.is_set():
-                    return
-                try:
-                    sock, address = self._listener.accept()
-                except OSError:
-                    # The client was gone before it was welcomed.
-                    continue
-                name = f"sandbox-{self.service}-{address[1]}"
-                thread = threading.Thread(target=self._serve, args=(sock, address), name=name, daemon=True)
-                with self._lock:
-                    self._open[sock] = thread
-                thread.start()
+        while not self.stopping.is_set():
+            try:
+                sock, address = self._listener.accept()
+            except OSError:
+                # The client was gone before it was welcomed.
+                continue
+            name = f"sandbox-{self.service}-{address[1]}"
+            self._open[sock] = threading.Thread(target=self._serve, args=(sock, address), name=name, daemon=True)
+            self._open[sock].start()
 
     def _serve(self, sock: socket.socket, address: tuple[str, int]) -> None:
-        try:
-            # A client may hang up at any point; that is its own affair, and no traceback.
-            with contextlib.suppress(OSError):
+        # A client may hang up at any point; that is its own affair, and no traceback.
+        with sock, contextlib.suppress(OSError):
+            try:
                 Exchange(sock, address, self)
-        finally:
-            with self._lock:
+            finally:
                 self._open.pop(sock, None)
-            with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
 
     def stop(self) -> None:
         """Close every connection and wait until no thread is left."""
         self.stopping.set()
-        self._waker.send(b"x")
+        # Wakes the thread that waits for the next client.
+        socket.create_connection(("127.0.0.1", self.port)).close()
         self._thread.join()
-        with self._lock:
-            open_now = dict(self._open)
-        for sock, thread in open_now.items():
-            # Wakes a thread that waits for the client's next request.
+        self._listener.close()
+        for sock, thread in list(self._open.items()):
+            # Wakes a thread that waits for its client's next request.
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
             thread.join(timeout=10)
-        for sock in (self._listener, self._waker, self._wake):
-            sock.close()

@@ -10,39 +10,17 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from colab_magics.sandbox.pages import Preset
+from colab_magics.sandbox.faults import Fault
+from colab_magics.sandbox.server import Exchange
 from colab_magics.sandbox.zipformat import Method
 
-__all__ = ["DROPBOX", "Failure", "FileStyle", "FolderStyle", "Match", "Share", "Shares"]
+__all__ = ["DROPBOX", "FileStyle", "FolderStyle", "Match", "Share", "Shares"]
 
 #: What share links start with, whoever serves them.
 DROPBOX = "https://www.dropbox.com"
 
 FolderStyle = Literal["scl", "h", "sh"]
 FileStyle = Literal["scl", "s", "fo"]
-
-
-@dataclass
-class Failure:
-    """How downloads of a link are to go wrong; see `Sandbox.fail`."""
-
-    status: int | None = None
-    page: Preset | None = None
-    cut_after: int | None = None
-    times: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
-    content_type: str | None = None
-    delay: float | threading.Event | None = None
-    delay_at: int = 0
-
-    @property
-    def at_door(self) -> bool:
-        """Whether the website refuses already, instead of the download host."""
-        if self.page is not None:
-            # Dropbox redirects first and finds out that a folder is over the limits while it zips.
-            return self.page not in ("too-large", "too-many-files")
-        return self.status is not None and self.status >= 300
 
 
 @dataclass
@@ -74,7 +52,7 @@ class Share:
     ranges: bool = True
     etag: bool = True
     length: bool = True
-    failures: list[Failure] = field(default_factory=list)
+    fault: Fault | None = None
     id: str = field(default_factory=lambda: secrets.token_hex(8)[:15])
     hash: str = field(default_factory=lambda: "A" + secrets.token_urlsafe(17))
     key: str = field(default_factory=lambda: secrets.token_hex(13)[:25])
@@ -139,22 +117,19 @@ class Shares:
 
     def add(self, share: Share) -> str:
         """Remember `share` and return its link."""
-        link = share.link
-        with self._lock:
-            self._by_id[share.id] = share
+        link = share.link  # first: it refuses a style that there is not
+        self._by_id[share.id] = share
         return link
 
     def add_redirector(self, location: str) -> str:
         """Return a short link that redirects to `location`."""
         name = secrets.token_urlsafe(12)
-        with self._lock:
-            self._redirectors[name] = location
+        self._redirectors[name] = location
         return f"{DROPBOX}/l/{name}"
 
     def redirector(self, path: str) -> str | None:
         """Return where the short link at `path` leads."""
-        with self._lock:
-            return self._redirectors.get(path.removeprefix("/l/")) if path.startswith("/l/") else None
+        return self._redirectors.get(path.removeprefix("/l/")) if path.startswith("/l/") else None
 
     def of(self, link: str) -> Share:
         """Return what `link`, one of this sandbox's, leads to; ValueError for any other link."""
@@ -185,37 +160,31 @@ class Shares:
                 form, rest = "s", []
             case _:
                 return None
-        with self._lock:
-            share = self._by_id.get(found)
+        share = self._by_id.get(found)
         if share is None or (form == "s") != (share.style == "s"):
             return None
         if share.kind == "file":
             rest = []
         return Match(share, tuple(rest), key is None or key == share.key, form)
 
-    def set_failure(self, share: Share, failure: Failure | None) -> None:
-        """Let the next downloads of `share` fail as told, or (None) succeed again."""
-        with self._lock:
-            share.failures[:] = [] if failure is None else [failure]
-
-    def failure(self, share: Share, *, at_door: bool, counts: bool) -> Failure | None:
-        """Return how the download that just arrived fails, if it does.
+    def fault(self, share: Share, exchange: Exchange, *, at_door: bool) -> Fault | None:
+        """Return how the download that just arrived fails, if it does, and count it if it is one.
 
         Parameters
         ----------
         share : Share
             What is downloaded.
+        exchange : Exchange
+            The request; a HEAD is no download.
         at_door : bool
             Whether the website asks, or the download host.
-        counts : bool
-            Whether this is a download that uses up one of the failure's `times`.
         """
         with self._lock:
-            failure = share.failures[0] if share.failures else None
-            if failure is None or failure.at_door != at_door:
+            fault = share.fault
+            if fault is None or fault.at_door != at_door:
                 return None
-            if failure.times is not None:
-                if failure.times <= 0:
+            if fault.times is not None:
+                if fault.times <= 0:
                     return None
-                failure.times -= counts
-            return failure
+                fault.times -= exchange.command == "GET"
+            return fault

@@ -56,7 +56,8 @@ def test_large_files_arrive_with_the_token(either: Place, box: Sandbox, tmp_path
         "acme/data", {k: v for k, v in with_large("data", Large(b"data" * 999)).items() if k != "pyproject.toml"}
     )
     files = with_large("biglib")
-    files["pyproject.toml"] = package("biglib", requires=[f"innerlib @ git+{inner.ssh_url}"])["pyproject.toml"]
+    needy = package("biglib", requires=[f"innerlib @ git+{inner.ssh_url}"])
+    files |= {name: needy[name] for name in ("pyproject.toml", "_build.py")}
     repo = box.private_repo("acme/biglib", files, submodules={"biglib/sub": data})
     code = f"install({repo.spec!r})\nimport biglib, innerlib, biglib.sub.data as sub\n"
     child = either.start(code + "print(biglib.size, innerlib.size, sub.size)\n")
