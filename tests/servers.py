@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 import socketserver
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["Answer", "serving", "socks_proxy"]
+__all__ = ["Answer", "Certificate", "certify", "serving", "socks_proxy"]
 
 
 @dataclass
@@ -27,6 +30,24 @@ class Answer:
     cut: int | None = None
     gate: threading.Event | None = None
     sent: threading.Event = field(default_factory=threading.Event)
+
+
+class Certificate(NamedTuple):
+    """A certificate that nobody knows yet, and a server's side of TLS with it."""
+
+    file: Path
+    tls: ssl.SSLContext
+
+
+def certify(folder: Path, name: str) -> Certificate:
+    """Make a certificate for a server of the given name with openssl."""
+    file, key = folder / "certificate.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=a test's"]
+    command += ["-addext", f"subjectAltName={name}", "-keyout", str(key), "-out", str(file)]
+    subprocess.run(command, check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(file, key)
+    return Certificate(file, tls)
 
 
 class _Server(ThreadingHTTPServer):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import http.client
+import shutil
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from servers import Answer, serving
+from servers import Answer, certify, serving
 
 from colab_magics.core.common.progress import Silent
 from colab_magics.core.common.settings import Settings
@@ -75,8 +76,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """Let a server on this machine stand in for every API; GitHub itself is out of reach."""
-    place = address.removeprefix("http://")
-    monkeypatch.setattr(expiry, "_connect", lambda host: http.client.HTTPConnection(place, timeout=20))
+    monkeypatch.setattr(expiry, "_ADDRESS", f"{address}{{1}}")
 
 
 def test_a_host_is_asked_once_for_a_token(monkeypatch: pytest.MonkeyPatch, wait: Callable[[], None]) -> None:
@@ -95,6 +95,23 @@ def test_a_host_is_asked_once_for_a_token(monkeypatch: pytest.MonkeyPatch, wait:
     assert "expires in 3 days" in note
     assert TOKEN not in note
     assert expiry.notes() == []
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates; it is not here")
+def test_it_is_asked_as_downloads_are(
+    monkeypatch: pytest.MonkeyPatch, wait: Callable[[], None], tmp_path: Path
+) -> None:
+    """Through the proxy, with the certificates that this machine is set up with; the proxy does not see the token."""
+    certificate = certify(tmp_path, "IP:127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
+    with serving([]) as (proxy, asked), serving(Answer(200), certificate.tls) as (address, seen):
+        monkeypatch.setenv("https_proxy", proxy)
+        stand_in(monkeypatch, address)
+        expiry.ask({"github.com": Credential(Secret(TOKEN, "x"))})
+        wait()
+    assert [path for path, _ in asked] == [address.removeprefix("https://")]
+    assert TOKEN not in str(asked)
+    assert [headers["Authorization"] for _, headers in seen] == [f"Bearer {TOKEN}"]
 
 
 def test_trouble_is_nobodys_business(monkeypatch: pytest.MonkeyPatch, wait: Callable[[], None]) -> None:

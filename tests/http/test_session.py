@@ -14,12 +14,11 @@ import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import certifi
 import pytest
 from requests.exceptions import InvalidSchema
-from servers import Answer, serving, socks_proxy
+from servers import Answer, Certificate, certify, serving, socks_proxy
 
 from colab_magics.core import sync
 from colab_magics.core.common import cancellation
@@ -42,28 +41,10 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_BACKOFF", 0.0)
 
 
-class Certificate(NamedTuple):
-    """A certificate that nobody knows yet, and a server's side of TLS with it."""
-
-    file: Path
-    tls: ssl.SSLContext
-
-
 @pytest.fixture(scope="module")
 def certified(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Certificate]:
     """Makes certificates, for a server of the given name."""
-
-    def make(name: str) -> Certificate:
-        folder = tmp_path_factory.mktemp("certificate")
-        file, key = folder / "certificate.pem", folder / "key.pem"
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=a test's"]
-        command += ["-addext", f"subjectAltName={name}", "-keyout", str(key), "-out", str(file)]
-        subprocess.run(command, check=True, capture_output=True)
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(file, key)
-        return Certificate(file, tls)
-
-    return make
+    return lambda name: certify(tmp_path_factory.mktemp("certificate"), name)
 
 
 @pytest.fixture(scope="module")

@@ -9,20 +9,21 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
-import http.client
 import threading
 from collections.abc import Callable, Mapping
 
+from colab_magics.core.http.responses import RetryError
 from colab_magics.core.secrets.hosts import api_of
 from colab_magics.core.secrets.secrets import Credential
+from colab_magics.errors import TransferError
 
 __all__ = ["ask", "note", "notes"]
 
+_ADDRESS = "https://{}{}"
 _HEADER = "GitHub-Authentication-Token-Expiration"
 #: The only tokens that have a date of their own.
 _PERSONAL = ("ghp_", "github_pat_")
 _SOON = dt.timedelta(days=7)
-_TIMEOUT = 10.0  # seconds
 
 _lock = threading.Lock()
 _asked: set[bytes] = set()
@@ -87,15 +88,12 @@ def note(header: str | None, host: str, source: str, now: dt.datetime) -> str | 
 
 
 def _ask(api: tuple[str, str], host: str, credential: Credential) -> None:
+    from colab_magics.core.http.session import Session  # here: it takes a while to import
+
+    headers = {"Authorization": f"Bearer {credential.token.reveal()}", "User-Agent": "colab-magics"}
     # A redirect is an answer like any other: it is not followed, so no other host sees the token.
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        connection = _connect(api[0])
-        try:
-            headers = {"Authorization": f"Bearer {credential.token.reveal()}", "User-Agent": "colab_magics"}
-            connection.request("HEAD", api[1], headers=headers)
-            header = connection.getresponse().getheader(_HEADER)
-        finally:
-            connection.close()
+    with contextlib.suppress(RetryError, TransferError), Session(headers) as session:
+        header = session.ask(_ADDRESS.format(*api), method="HEAD").headers.get(_HEADER)
         if text := note(header, host, credential.token.source, dt.datetime.now(dt.timezone.utc)):
             with _lock:
                 _notes.append(text)
@@ -104,7 +102,3 @@ def _ask(api: tuple[str, str], host: str, credential: Credential) -> None:
 def _in_background(*, target: Callable[..., None], args: tuple[object, ...]) -> None:
     # A daemon: nobody waits for it, not even at the end.
     threading.Thread(target=target, args=args, daemon=True).start()
-
-
-def _connect(host: str) -> http.client.HTTPConnection:
-    return http.client.HTTPSConnection(host, timeout=_TIMEOUT)
