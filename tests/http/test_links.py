@@ -8,9 +8,12 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servers import Answer, serving
 
+from colab_magics import masking
 from colab_magics.core.http import links
-from colab_magics.errors import LinkError, TokenError
+from colab_magics.core.http.client import Client
+from colab_magics.errors import ColabMagicsError, LinkError, TokenError
 
 KEY = "q7w8e9r0t1y2u3i4o5p6a7s8d"
 
@@ -175,6 +178,30 @@ def test_links_are_fetched_from_what_stands_in_for_dropbox() -> None:
     assert KEY not in repr(links.parse(moved, dropbox_url=base))
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        f"https://www.dropbox.com/scl/fo/a1/AHash?rlkey={KEY}?dl=1",
+        f"https://www.dropbox.com/scl/fo/a1/AHash?rlkey={KEY}&st=x?dl=0&raw=1",
+        f"https://www.dropbox.com/scl/fo/a1/AHash\\?rlkey\\={KEY}\\&dl\\=0",
+        f"https://www.dropbox.com/scl/fo/a1/AHash?dl=0\\&rlkey={KEY}",
+    ],
+)
+def test_a_link_that_was_mistreated_on_its_way_is_understood(typed: str) -> None:
+    """A ``?dl=1`` that was added by hand, and a shell's backslashes."""
+    assert links.parse(typed) == links.parse(f"https://www.dropbox.com/scl/fo/a1/AHash?rlkey={KEY}")
+
+
+@pytest.mark.parametrize("key", ["ab%20cd%20ef", "+++++++++", "%20" * 9, "a%00b%0Ac%FFdefgh", "x" * 3000])
+def test_an_odd_key_is_no_stack_trace(key: str) -> None:
+    """What is long enough to be a secret is one, and never shown; white space does not count."""
+    link = links.parse(f"https://www.dropbox.com/scl/fo/a1/AHash?rlkey={key}")
+    for secret in link.secrets:
+        masking.register(secret)
+    assert key not in repr(link)
+    assert links.rewrite(link.url) == link.url
+
+
 words = st.text(
     st.characters(codec="utf-8", exclude_characters="/\\", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20
 )
@@ -212,6 +239,40 @@ def test_no_view_of_a_link_shows_its_key(drawn: tuple[str, str | None]) -> None:
     parsed = links.parse(drawn[0])
     for secret in parsed.secrets:
         assert secret not in repr(parsed) + parsed.shown + parsed.identity
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> str:
+    """Draw a share link in which some places were deleted, doubled, or written over."""
+    text = draw(share_links())[0]
+    odd = st.sampled_from(
+        ["?", "&", "=", "\\", "%", "%20", " ", "/", "//", "#", ":", "@", "\0", "\n", "[", "é", "\ud800", ";"]
+    )
+    for _ in range(draw(st.integers(1, 6))):
+        first = draw(st.integers(0, len(text)).map(lambda place, text=text: len(text) - place))  # rarely in the scheme
+        last = min(len(text), first + draw(st.integers(0, 12)))
+        text = text[:first] + draw(st.one_of(odd, st.just(text[first:last] * 2), st.just(""))) + text[last:]
+    return text
+
+
+@pytest.mark.usefixtures("impatient")
+def test_no_mutation_of_a_link_is_a_stack_trace() -> None:
+    """Whatever is left of a link: it is fetched, or one error of ours says why not."""
+    with serving(Answer(200, b"data")) as (base, _), Client(base) as client:
+
+        @given(mutated())
+        def fetch(text: str) -> None:
+            with contextlib.suppress(ColabMagicsError):
+                link = links.parse(text, dropbox_url=base)
+                shown = repr(link) + link.identity
+                assert not any(secret in shown for secret in link.secrets)
+                for secret in link.secrets:
+                    masking.register(secret)
+                if links.fetch_address(link, base).startswith(base):
+                    with client.open(client.resolve(link)) as response:
+                        assert response.answer.size == 4
+
+        fetch()
 
 
 @given(st.text(max_size=80))

@@ -137,6 +137,26 @@ def test_an_offer_to_log_in_is_not_a_demand() -> None:
     assert "open it in a browser" in str(page_refusal(FOLDER, HTML, page))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "traffic.csv",
+        "banned words.txt",
+        "too large.zip",
+        "too many files.txt",
+        "sign in sheet.csv",
+        "zip file is too large.txt",
+        "enter the password.txt",
+        "log in to dropbox.txt",
+    ],
+)
+def test_a_page_that_names_a_file_is_not_about_that(name: str) -> None:
+    """What a preview or a listing shows of a folder says nothing of the link."""
+    listing = f"<html><title>Dropbox - {name}</title><ul><li><a>{name}</a></li><li>a.txt</li></ul><p>{name}</p></html>"
+    for page in (listing, pages.preview(name)):
+        assert "open it in a browser" in str(page_refusal(FOLDER, HTML, page.encode()))
+
+
 def test_a_page_is_told_from_content() -> None:
     """By type and by first bytes; what is an attachment, a zip, or was asked for as a page is content."""
     page = b"<!DOCTYPE html><html>"

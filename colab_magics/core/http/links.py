@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlun
 from colab_magics import masking
 from colab_magics.core.common.addresses import DROPBOX
 from colab_magics.errors import LinkError, TokenError
+from colab_magics.masking.forms import MIN_LENGTH
 
 __all__ = ["Kind", "Link", "fetch_address", "parse", "plain_name", "rewrite"]
 
@@ -118,11 +119,13 @@ def parse(link: str, *, dropbox_url: str = DROPBOX) -> Link:
     """
     # Copied out of a page's source a link holds &amp;; other entities are left alone: &copy= may be a parameter.
     text = link.strip().strip("<>\"'").replace("&amp;", "&")
+    text = re.sub(r"\\([?&=])", r"\1", text)  # copied out of a shell's command
     if re.match(r"^([\w-]+\.)*(dropbox(usercontent)?\.com|db\.tt)/", text, re.IGNORECASE):
         text = f"https://{text}"
     try:
         parts = urlsplit(text)
         host, port = (parts.hostname or "").lower(), parts.port
+        text.encode()  # half a character has no place in an address
     except ValueError:
         parts, host, port = SplitResult("", "", "", "", ""), "", None
     if parts.scheme not in {"http", "https"} or not host:
@@ -178,7 +181,8 @@ def _dropbox(parts: SplitResult, host: str) -> Link:
     path = re.sub(r"^/e(?=/scl/)", "", path)
     path = re.sub(r"^/(sh?)/dl(?=/)", r"/\1", path)
     words = [word for word in path.split("/") if word]
-    query = dict(reversed(parse_qsl(parts.query, keep_blank_values=True)))
+    # A second question mark, of a `?dl=1` that was added by hand, begins a further parameter.
+    query = dict(reversed(parse_qsl(parts.query.replace("?", "&"), keep_blank_values=True)))
     key = query.get("rlkey") or None
 
     if host == "paper.dropbox.com":
@@ -211,7 +215,7 @@ def _refusal(prefix: str) -> LinkError:
 
 
 def _secrets(*values: str | None) -> tuple[str, ...]:
-    return tuple(value for value in values if value and len(value) >= 8)
+    return tuple(value for value in values if value and len("".join(value.split())) >= MIN_LENGTH)
 
 
 def _long(path: str) -> tuple[str, ...]:

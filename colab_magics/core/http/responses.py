@@ -6,6 +6,7 @@ download programs report: often an HTML page stands in the place of the content,
 
 from __future__ import annotations
 
+import html
 import re
 import time
 from dataclasses import dataclass
@@ -24,15 +25,23 @@ LONGEST_WAIT = 60.0
 
 _GONE, _RESTRICTED, _PROXYS, _TRAFFIC = {404, 410}, {400, 401, 403, 460}, 407, {429, 509}
 _SPLIT = "share its subfolders by links of their own, or fewer files, and sync each"
+# How Dropbox's own sentences begin. A page can name any file of a folder, so that a word in it means nothing.
 _PAGES: tuple[tuple[str, str], ...] = (
-    (r"too (large|big)|exceeds? .{0,40}(size|limit)", f"is larger than Dropbox puts into one zip (20 GB); {_SPLIT}"),
-    (r"too many (files|items|entries)", f"has more files than Dropbox puts into one zip (10,000); {_SPLIT}"),
+    (r"the zip file is too (large|big)\b", f"is larger than Dropbox puts into one zip (20 GB); {_SPLIT}"),
     (
-        r"traffic|bandwidth|temporarily disabled|banned",
+        r"(there are|(this|the) (folder|zip)( file)? (has|contains)) too many (files|items)\b",
+        f"has more files than Dropbox puts into one zip (10,000); {_SPLIT}",
+    ),
+    (
+        r"(error \(\d+\)\W*)?this (account|link)\S* (links )?(are|is|has been) (generating|temporarily|banned)\b",
         "is switched off for today: the traffic of its account is used up",
     ),
-    (r"enter the password|password required", "needs a password; store it as a secret and add --password secret:NAME"),
+    (
+        r"(please )?enter the password (for|to)\b|password required$",
+        "needs a password; store it as a secret and add --password secret:NAME",
+    ),
 )
+_LOGIN_PAGE = r"<title>\s*(dropbox - )?(log|sign) ?in( (to|-) dropbox)?\s*</title>|name=.login_email"
 _LOGIN = "asks to log in: it is not shared with everybody who has the link; change that, or make a new link"
 
 
@@ -160,13 +169,13 @@ def page_refusal(link: Link, headers: Headers, first: bytes) -> ColabMagicsError
         is_page = False
     if not is_page:
         return None
-    page = first.decode("utf-8", "replace")
-    text = re.sub(r"<(script|style).*?</\1>|<[^>]*>|\s+", " ", page, flags=re.DOTALL)
+    page = html.unescape(first.decode("utf-8", "replace"))
+    texts = re.split(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", page, flags=re.DOTALL)
     for pattern, meaning in _PAGES if link.is_dropbox else ():
-        if re.search(pattern, text, re.IGNORECASE):
+        if any(re.match(pattern, " ".join(text.split()), re.IGNORECASE) for text in texts):
             return LinkError(f"{link.shown} {meaning}")
     # Every page of Dropbox's offers to log in; only the login page is about that.
-    if link.is_dropbox and re.search(r"<title>[^<]*\b(log|sign) ?in\b|name=.login_email", page, re.IGNORECASE):
+    if link.is_dropbox and re.search(_LOGIN_PAGE, page, re.IGNORECASE):
         return LinkError(f"{link.shown} {_LOGIN}")
     return LinkError(f"{link.shown} answers with a web page, not with a file; open it in a browser to see what it says")
 
