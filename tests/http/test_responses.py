@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from colab_magics.core.http import links, responses
 from colab_magics.core.http.responses import RetryError, answer_of, next_hop, page_refusal, retry_after, status_refusal
 from colab_magics.errors import LinkError, TransferError
-from colab_magics.sandbox import pages
+from colab_magics.sandbox import faults
 
 KEY = "z1x2c3v4b5n6m7a8s9d0f1g2h"
 FOLDER = links.parse(f"https://www.dropbox.com/scl/fo/a1/AHash?rlkey={KEY}")
@@ -125,10 +125,10 @@ def test_retry_after_is_seconds_or_a_date() -> None:
         ("login", "asks to log in.*make a new link"),
     ],
 )
-def test_dropboxs_pages_are_understood(page: pages.Preset, words: str) -> None:
+def test_dropboxs_pages_are_understood(page: faults.Preset, words: str) -> None:
     """A page in place of the content says what is wrong and what to do."""
     with pytest.raises(LinkError, match=words):
-        raise page_refusal(FOLDER, HTML, pages.PRESETS[page][1].encode()) or AssertionError
+        raise page_refusal(FOLDER, HTML, faults.PRESETS[page][1].encode()) or AssertionError
 
 
 def test_an_offer_to_log_in_is_not_a_demand() -> None:
@@ -153,7 +153,7 @@ def test_an_offer_to_log_in_is_not_a_demand() -> None:
 def test_a_page_that_names_a_file_is_not_about_that(name: str) -> None:
     """What a preview or a listing shows of a folder says nothing of the link."""
     listing = f"<html><title>Dropbox - {name}</title><ul><li><a>{name}</a></li><li>a.txt</li></ul><p>{name}</p></html>"
-    for page in (listing, pages.preview(name)):
+    for page in (listing, faults.preview_page(name)):
         assert "open it in a browser" in str(page_refusal(FOLDER, HTML, page.encode()))
 
 

@@ -12,10 +12,10 @@ from colab_magics.core.common import layout
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.core.common.results import InstallResult
 from colab_magics.core.common.settings import Settings
-from colab_magics.core.git import expiry, lfs
+from colab_magics.core.git import lfs
 from colab_magics.core.git.broker import Broker
 from colab_magics.core.git.specs import is_bare, parse_spec
-from colab_magics.core.packages import installed, installers, stale_modules
+from colab_magics.core.packages import expiry, installed, installers, stale_modules
 from colab_magics.core.packages.auth_retry import Errand, Item, Options
 from colab_magics.core.packages.indexes import Indexes
 from colab_magics.core.packages.installation import Installation

@@ -14,12 +14,12 @@ from colab_magics.core.common import layout
 from colab_magics.core.common.progress import Progress
 from colab_magics.core.common.results import InstallResult, Package
 from colab_magics.core.common.settings import Settings
-from colab_magics.core.git import expiry, lfs, refs
+from colab_magics.core.git import lfs, refs
 from colab_magics.core.git.broker import Broker
 from colab_magics.core.git.checkout import checkout, contains, fetch_large, head
 from colab_magics.core.git.refs import Remote
 from colab_magics.core.git.specs import canonical
-from colab_magics.core.packages import installed, installers, requirements, satisfied, stale_modules
+from colab_magics.core.packages import expiry, installed, installers, requirements, satisfied, stale_modules
 from colab_magics.core.packages.auth_retry import Errand, Item, Options
 from colab_magics.core.packages.indexes import Indexes
 from colab_magics.core.packages.installed import Dist

@@ -13,8 +13,7 @@ from servers import Answer, certify, serving
 
 from colab_magics.core.common.progress import Silent
 from colab_magics.core.common.settings import Settings
-from colab_magics.core.git import expiry
-from colab_magics.core.packages import install
+from colab_magics.core.packages import expiry, install
 from colab_magics.core.secrets.hosts import api_of
 from colab_magics.core.secrets.secrets import Credential, Secret
 from colab_magics.sandbox import Sandbox
@@ -65,7 +64,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         started.append(made := threading.Thread(**kwargs))  # type: ignore[arg-type]
         return made
 
-    monkeypatch.setattr("colab_magics.core.git.expiry._in_background", lambda **kwargs: thread(**kwargs).start())
+    monkeypatch.setattr("colab_magics.core.packages.expiry._in_background", lambda **kwargs: thread(**kwargs).start())
 
     def wait_for_all() -> None:
         for each in started:
