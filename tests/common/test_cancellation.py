@@ -20,8 +20,7 @@ from colab_magics.core.blocks.runner import Report
 from colab_magics.core.common import cancellation
 from colab_magics.core.common.progress import Progress, Silent
 from colab_magics.core.common.results import StepResult
-from colab_magics.core.syncing import journal, mutex, staging
-from colab_magics.core.syncing.manifest import Manifest
+from colab_magics.core.syncing import journal, mutex
 
 sync = importlib.import_module("colab_magics.core.syncing.sync")  # the package has a function of that name
 
@@ -144,10 +143,8 @@ def test_nothing_is_moved_in_after_an_interrupt(
             patched.setattr(sync, "decide", interrupt.at(sync.decide))
         elif where == "staging":
             patched.setattr(sync, "stage", interrupt.at(sync.stage))
-        elif dest == "new":
-            patched.setattr(Manifest, "save", interrupt.at(Manifest.save))
         else:
-            patched.setattr(staging, "places_for", interrupt.at(staging.places_for))
+            patched.setattr(sync, "bring_in", interrupt.at(sync.bring_in))
         with pytest.raises(KeyboardInterrupt, match=r"^interrupted; run it again to complete it$"):
             bootstrap(block, report=interrupt)
     assert not [thread.name for thread in threading.enumerate() if thread.name == "line 1"]
@@ -204,9 +201,10 @@ def test_a_thread_that_cannot_end_is_named(box: sandbox.Sandbox, monkeypatch: py
         "pip install --index-url http://127.0.0.1:PORT/simple --retries 0 acme-lib",
     ],
 )
-def test_an_interrupt_ends_the_commands_of_every_verb(block: str) -> None:
+def test_an_interrupt_ends_the_commands_of_every_verb(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that has closed its output, git that waits for a host, and pip that waits for an index."""
     interrupt, ended = Interrupt(), threading.Event()
+    monkeypatch.delenv("PIP_NO_INDEX", raising=False)
     with socket.create_server(("127.0.0.1", 0)) as silent:
 
         def serve() -> None:

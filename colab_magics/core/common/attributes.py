@@ -1,7 +1,8 @@
 """Give files their times, their rights and their symlinks; where the file system keeps none, note that and go on.
 
 FAT, SMB and most FUSE file systems refuse some of these calls. The content is there all the same, so that is no error:
-as ``unzip`` does, all is written, and one warning says what could not be kept.
+as ``unzip`` does, all is written, and one warning says what could not be kept. Where folders cannot be moved, their
+files are.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-__all__ = ["Losses", "collected", "set_mode", "set_mtime", "symlink"]
+__all__ = ["Losses", "collected", "is_no_folder_rename", "move", "set_mode", "set_mtime", "symlink"]
 
 _UNSUPPORTED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY}
+_NO_FOLDERS = {errno.EACCES, errno.EXDEV, errno.EMFILE}  # what some say to the renaming of a folder, too
 _NAMED = 3  # symlinks that a warning names
 
 
@@ -91,6 +93,26 @@ def symlink(target: str, place: str | os.PathLike[str], name: str) -> bool:
             losses.links.append(name)
         return False
     return True
+
+
+def move(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> None:
+    """Rename a file or a folder; where folders cannot be renamed, move what is in it."""
+    try:
+        os.rename(old, new)
+        return
+    except OSError as error:
+        if not stat.S_ISDIR(os.lstat(old).st_mode):
+            raise
+        _check_unsupported(error, *_NO_FOLDERS)
+    os.makedirs(new, exist_ok=True)
+    for name in os.listdir(old):
+        move(os.path.join(old, name), os.path.join(new, name))
+    os.rmdir(old)
+
+
+def is_no_folder_rename(error: OSError) -> bool:
+    """Tell whether an error says that this file system renames files alone."""
+    return error.errno in {*_UNSUPPORTED, *_NO_FOLDERS}
 
 
 def _check_unsupported(error: OSError, *also: int) -> None:

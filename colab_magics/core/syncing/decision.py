@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -84,6 +84,11 @@ class Decision:
     def written(self) -> list[Member]:
         """Every member whose content is written."""
         return self.added + self.updated
+
+    def drop(self, names: Container[str]) -> None:
+        """Forget members that cannot be written."""
+        self.added = [member for member in self.added if member.name not in names]
+        self.updated = [member for member in self.updated if member.name not in names]
 
     @property
     def changes(self) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from colab_magics.core.archives.members import safe_name
+from colab_magics.core.common.attributes import move
 from colab_magics.core.common.symlinks import free_name
 from colab_magics.core.http.partial import clear_but_part
 from colab_magics.core.syncing.manifest import (
@@ -68,7 +69,7 @@ class Journal:
     manifest: Manifest = field(default_factory=Manifest)
 
     def commit(self, dest: Path) -> None:
-        """Make the moves; what was staged lies in ``work_path(dest) / 'tree'``."""
+        """Make the moves; what was staged lies in the folder ``tree`` of `work_path` or `sibling_path`."""
         write_whole(work_path(dest) / MANIFEST, self.manifest.dump())
         steps = {
             "removals": [[name, r.size, r.mtime_ns] for name, r in self.removals],
@@ -140,6 +141,7 @@ def _read(dest: Path) -> dict[str, Any] | None:
 
 def _replay(dest: Path, steps: dict[str, Any]) -> None:
     root, work = os.fspath(dest), work_path(dest)
+    tree = _tree(dest)
     for name, size, mtime_ns in steps["removals"]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             if Record(size, mtime_ns, 0).fits(os.lstat(f"{root}/{name}")):
@@ -147,13 +149,13 @@ def _replay(dest: Path, steps: dict[str, Any]) -> None:
     for name, place in steps["backups"]:
         if os.path.lexists(f"{root}/{name}") and not os.path.lexists(f"{root}/{place}"):
             os.makedirs(os.path.dirname(f"{root}/{place}"), exist_ok=True)
-            os.rename(f"{root}/{name}", f"{root}/{place}")
+            move(f"{root}/{name}", f"{root}/{place}")
     for name in steps["drops"]:
         with contextlib.suppress(OSError):  # not empty: the user has something there
             os.rmdir(f"{root}/{name}")
     for name in steps["folders"]:
         os.makedirs(f"{root}/{name}", exist_ok=True)
-    tree, made = f"{os.fspath(work)}/tree", set[str]()
+    made = set[str]()
     for name, seen in steps["moves"]:
         parent = os.path.dirname(f"{root}/{name}")
         if parent not in made:
@@ -165,6 +167,13 @@ def _replay(dest: Path, steps: dict[str, Any]) -> None:
         (work / MANIFEST).replace(dest / FOLDER / MANIFEST)
     (dest / FOLDER / _JOURNAL).unlink(missing_ok=True)
     shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(sibling_path(dest), ignore_errors=True)
+
+
+def _tree(dest: Path) -> str:
+    """Return where the files were staged: beside DEST when that could not be moved into it."""
+    inside, beside = work_path(dest) / "tree", sibling_path(dest) / "tree"
+    return os.fspath(inside if inside.is_dir() else beside)
 
 
 def _made_way(dest: Path, name: str, seen: _Seen | None) -> bool:
@@ -184,5 +193,5 @@ def _made_way(dest: Path, name: str, seen: _Seen | None) -> bool:
             return True
     [(_, kept)] = places_for(dest, [name])
     (dest / kept).parent.mkdir(parents=True, exist_ok=True)
-    place.rename(dest / kept)
+    move(place, dest / kept)
     return True

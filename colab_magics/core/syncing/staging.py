@@ -18,6 +18,7 @@ from colab_magics.core.archives.members import PIECE, Archive, Member, clamped
 from colab_magics.core.archives.stream.parts import UnstreamableError
 from colab_magics.core.archives.stream.streaming import Stream
 from colab_magics.core.archives.stream.table import Table
+from colab_magics.core.common.attributes import is_no_folder_rename, set_mode, set_mtime, symlink
 from colab_magics.core.common.bulk import uncollected
 from colab_magics.core.common.cancellation import Stopped, check, committing
 from colab_magics.core.common.disk import check_writable, size_text
@@ -140,7 +141,7 @@ def stage(archive: Archive, decision: Decision, work: Path, *, keep: bool) -> di
         with _distinct(member):
             place.parent.mkdir(parents=True, exist_ok=True)
             if member.kind == "link":
-                place.symlink_to(member.target or "")
+                symlink(member.target or "", place, member.name)
                 continue
             _write(archive, member, place)
         origin = "file" if isinstance(archive, OneFile) else "folder"
@@ -217,8 +218,11 @@ def bring_all(root: Path, work: Path, stream: Stream, table: Table, links: dict[
         tree.rename(root)
 
 
+@committing()
 def bring_in(root: Path, shown: str, work: Path, decision: Decision, manifest: Manifest, *, whole: bool) -> None:
     """Change DEST: a new one appears in one rename, an existing one through the journal.
+
+    So does a new one on a file system that renames no folders.
 
     Parameters
     ----------
@@ -241,9 +245,12 @@ def bring_in(root: Path, shown: str, work: Path, decision: Decision, manifest: M
         for name in decision.folders:
             (tree / name).mkdir(parents=True, exist_ok=True)
         manifest.save(tree)
-        with committing():
+        try:
             tree.rename(root)
-        return
+            return
+        except OSError as error:
+            if not is_no_folder_rename(error):
+                raise
     root.mkdir(parents=True, exist_ok=True)
     if not decision.changes:
         manifest.save(root)
@@ -256,17 +263,19 @@ def bring_in(root: Path, shown: str, work: Path, decision: Decision, manifest: M
     home = work_path(root)
     if home != work:
         home.parent.mkdir(exist_ok=True)
-        work.rename(home)
-    journal = Journal(
+        try:
+            work.rename(home)
+        except OSError as error:
+            if not is_no_folder_rename(error):
+                raise
+    Journal(
         removals=decision.removals,
         backups=places_for(root, decision.backups),
         drops=decision.drops,
         folders=decision.folders,
         moves=[(member.name, decision.seen.get(member.name)) for member in decision.written],
         manifest=manifest,
-    )
-    with committing():
-        journal.commit(root)
+    ).commit(root)
 
 
 def _write(archive: Archive, member: Member, place: Path) -> None:
@@ -284,18 +293,18 @@ def _finished(place: Path, member: Member) -> int:
     if member.executable:
         _make_executable(place)
     mtime_ns = int(member.mtime) * 1_000_000_000
-    os.utime(place, ns=(mtime_ns, mtime_ns))
+    set_mtime(place, mtime_ns)
     return place.stat().st_mtime_ns
 
 
 def _make_executable(place: Path) -> None:
     mode = stat.S_IMODE(place.stat().st_mode)
-    place.chmod(mode | (mode & 0o444) >> 2)  # who may read it may run it
+    set_mode(place, mode | (mode & 0o444) >> 2)  # who may read it may run it
 
 
 def _keep_mode(old: Path, new: Path, *, executable: bool) -> None:
     """Give a file the rights of the one that it replaces."""
-    new.chmod(stat.S_IMODE(old.lstat().st_mode))
+    set_mode(new, stat.S_IMODE(old.lstat().st_mode))
     if executable:
         _make_executable(new)
 

@@ -21,6 +21,7 @@ from colab_magics.core.archives.stream.parts import UnstreamableError
 from colab_magics.core.archives.stream.streaming import Stream
 from colab_magics.core.archives.stream.table import Table
 from colab_magics.core.common import layout
+from colab_magics.core.common.attributes import Losses, collected
 from colab_magics.core.common.disk import check_room, disk_errors
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.core.common.results import SyncResult
@@ -172,6 +173,7 @@ class _Run:
     ) -> None:
         self.typed, self.link, self.approve = link, link, approve
         self.options, self.client, self.settings, self.progress = options, client, settings, progress
+        self.losses = Losses()
 
     def into(self, dest: Dest) -> SyncResult:
         if done := done_before(self.typed, dest, self.options, self.settings):
@@ -194,7 +196,11 @@ class _Run:
 
     def _locked(self, place: Place, response: Response) -> SyncResult:
         shown = str(place.shown)
-        with disk_errors(place.root, shown), mutex.locked(place.root, self.progress, shown=shown):
+        with (
+            disk_errors(place.root, shown),
+            mutex.locked(place.root, self.progress, shown=shown),
+            collected() as self.losses,
+        ):
             if place.root.exists() and not place.root.is_dir():
                 raise LayoutError(f"{shown!r} is a file; choose another place for the folder, or move it away")
             if place.name is not None and (place.root / place.name).is_dir():
@@ -207,7 +213,10 @@ class _Run:
             with work_folder(place.root, dry_run=self.options.dry_run) as work:
                 if self.options.force:
                     (work / PART).unlink(missing_ok=True)
-                return self._work(place, work, response)
+                result = self._work(place, work, response)
+            if warning := self.losses.warning(shown):
+                self.progress.say(warning)
+            return result
 
     def _work(self, place: Place, work: Path, response: Response) -> SyncResult:
         manifest, answer = Manifest.load(place.root), response.answer
@@ -270,6 +279,7 @@ class _Run:
         there = size if isinstance(archive, Stream) and not options.dry_run else 0
         check_room(place.root, size, str(place.shown), written=there)
         records = stage(archive, decision, work, keep=not options.dry_run)
+        decision.drop(self.losses.links)
         if not options.dry_run:
             self._remember(place, manifest, decision, records, received)
             if self.approve:
