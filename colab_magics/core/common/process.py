@@ -208,47 +208,49 @@ def _shell() -> str:
     return "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
 
 
+_Process = tuple[int, int]  # its number, and when it started, since numbers are used again
+
+
 def stop(child: subprocess.Popen[Any]) -> None:
     """End a command that was started in a session of its own, and all that it started."""
+    known: set[_Process] = set()
     try:
-        _signal(child, signal.SIGTERM)
-        _wait(child)
+        _signal(child, known, signal.SIGTERM)
     finally:  # also when whoever waits is interrupted once more
-        _signal(child, signal.SIGKILL)
-        _wait(child)
+        _signal(child, known, signal.SIGKILL)
 
 
-def _signal(child: subprocess.Popen[Any], number: int) -> None:
+def _signal(child: subprocess.Popen[Any], known: set[_Process], number: int) -> None:
+    """Send a signal to a command and all that it started, and wait until they have ended, as long as the grace."""
+    family = _family(child.pid, known)  # first: the child of one that has ended is nobody's
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
-    for pid in _family(child.pid):
+    for pid, _ in family:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
-
-
-def _wait(child: subprocess.Popen[Any]) -> None:
-    """Wait until a command and all that it started have ended, but not for longer than the grace."""
     ends = time.monotonic() + _GRACE
-    while (child.poll() is None or _family(child.pid)) and time.monotonic() < ends:
+    while (child.poll() is None or _family(child.pid, known)) and time.monotonic() < ends:
         time.sleep(_LOOK)
 
 
-def _family(leader: int) -> set[int]:
-    """Return the processes of a session that live, and those below them; none where there is no ``/proc``.
+def _family(leader: int, known: set[_Process]) -> set[_Process]:
+    """Return what lives of a session, of those `known` before, and of all below them; none where there is no ``/proc``.
 
     A group is not enough: ``timeout`` and shells with job control put what they start into another one.
     """
-    parents: dict[int, int] = {}
-    found: set[int] = set()
+    parents: dict[_Process, int] = {}
+    found: set[_Process] = set()
     for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
         if name.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
-                # proc_pid_stat(5); behind the name, in which any byte may stand: state, parent, group, session.
-                state, parent, _, session = file.read().rpartition(b")")[2].split()[:4]
+                # proc_pid_stat(5), behind the name, in which any byte may stand.
+                state, parent, _, session, *others = file.read().rpartition(b")")[2].split()
                 if state not in {b"Z", b"X"}:
-                    parents[int(name)] = int(parent)
-                    if int(session) == leader:
-                        found.add(int(name))
-    while below := {pid for pid, parent in parents.items() if parent in found} - found:
+                    one = int(name), int(others[15])
+                    parents[one] = int(parent)
+                    if int(session) == leader or one in known:
+                        found.add(one)
+    while below := {one for one, parent in parents.items() if parent in {pid for pid, _ in found}} - found:
         found |= below
+    known |= found
     return found
