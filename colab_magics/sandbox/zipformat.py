@@ -165,33 +165,15 @@ class _Writer:
 
     def _local_header(self, entry: _Entry) -> bytes:
         extra = struct.pack("<HHQQ", 1, 16, 0, 0) if entry.zip64 else b""
-        size = _MAX32 if entry.zip64 else 0
-        return (
-            struct.pack(
-                "<4s5H3L2H",
-                b"PK\x03\x04",
-                _VERSION_ZIP64 if entry.zip64 else _VERSION,
-                _FLAGS,
-                self.method,
-                *entry.when,
-                0,
-                size,
-                size,
-                len(entry.name),
-                len(extra),
-            )
-            + entry.name
-            + extra
-        )
+        size, version = (_MAX32, _VERSION_ZIP64) if entry.zip64 else (0, _VERSION)
+        what = (version, _FLAGS, self.method, *entry.when, 0, size, size, len(entry.name), len(extra))
+        return struct.pack("<4s5H3L2H", b"PK\x03\x04", *what) + entry.name + extra
 
     def _directory(self) -> Iterator[bytes]:
-        start = self.position
-        size = 0
-        for entry in self.entries:
-            record = self._central_header(entry)
-            size += len(record)
-            yield record
-        count = len(self.entries)
+        start, count = self.position, len(self.entries)
+        records = b"".join(map(self._central_header, self.entries))
+        size = len(records)
+        yield records
         if count >= _MAX16 or start >= _MAX32 or size >= _MAX32:
             version = _MADE_BY_UNIX | _VERSION_ZIP64
             yield struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, version, _VERSION_ZIP64, 0, 0, count, count, size, start)
@@ -210,29 +192,9 @@ class _Writer:
             offset = _MAX32
         extra = struct.pack(f"<HH{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
         version = _VERSION_ZIP64 if wide else _VERSION
-        return (
-            struct.pack(
-                "<4s6H3L5H2L",
-                b"PK\x01\x02",
-                _MADE_BY_UNIX | version,
-                version,
-                _FLAGS,
-                self.method,
-                *entry.when,
-                entry.crc,
-                compressed,
-                size,
-                len(entry.name),
-                len(extra),
-                0,
-                0,
-                0,
-                _EXTERNAL,
-                offset,
-            )
-            + entry.name
-            + extra
-        )
+        what = (_MADE_BY_UNIX | version, version, _FLAGS, self.method, *entry.when, entry.crc, compressed, size)
+        where = (len(entry.name), len(extra), 0, 0, 0, _EXTERNAL, offset)
+        return struct.pack("<4s6H3L5H2L", b"PK\x01\x02", *what, *where) + entry.name + extra
 
 
 def _dos_time(mtime: float) -> tuple[int, int]:
