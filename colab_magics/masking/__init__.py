@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from colab_magics.masking.forms import find_token
 from colab_magics.masking.registry import MASK, redact, redact_bytes, register
 from colab_magics.masking.stream import StreamMask
+from colab_magics.masking.token_prefixes import find_tokens
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -33,7 +33,7 @@ def looks_like_token(text: str) -> str | None:
         The first literal with a known prefix (``ghp_``, ``github_pat_``, ``glpat-``, ...) that is long enough to
         be real; prose and code that only mention a prefix give None.
     """
-    return find_token(text)
+    return next(iter(find_tokens(text)), None)
 
 
 def arm(shell: InteractiveShell) -> None:

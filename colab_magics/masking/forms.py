@@ -20,10 +20,7 @@ from urllib.parse import quote, quote_plus
 __all__ = [
     "ESCAPES",
     "MIN_LENGTH",
-    "PREFIXES",
     "Escapes",
-    "find_token",
-    "find_tokens",
     "forms",
     "is_token_like",
     "squeeze",
@@ -31,20 +28,6 @@ __all__ = [
 ]
 
 MIN_LENGTH = 8  # characters; anything shorter occurs by chance in ordinary text
-
-# What the hosts put in front of the random part of a token, so that leaks can be found by scanning:
-# GitHub, GitLab (personal, deploy, runner), Atlassian (account, repository access token), Hugging Face.
-PREFIXES = (
-    "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_",
-    "glpat-", "gldt-", "glrt-", "ATATT3", "ATCTT3", "hf_",
-)  # fmt: skip
-
-# A prefix alone is prose or code about tokens. The lengths are below the real ones (36, 82, 20, 180+, 34),
-# far above what follows a prefix in a sentence.
-_TOKEN = re.compile(
-    r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{22,}"
-    r"|gl(?:pat|dt|rt)-[A-Za-z0-9_.-]{20,}|AT[AC]TT3[A-Za-z0-9_=-]{20,}|hf_[A-Za-z0-9]{30,})"
-)
 
 _WHITESPACE = b" \t\n\r\v\f"
 
@@ -116,27 +99,6 @@ def unescape(squeezed: bytes) -> bytes:
         if kind.start in squeezed:
             squeezed = kind.pattern.sub(b"", squeezed)
     return squeezed
-
-
-def find_token(text: str) -> str | None:
-    """Find a literal with a known token prefix and a plausible length.
-
-    Parameters
-    ----------
-    text : str
-        A cell, an argument, anything.
-
-    Returns
-    -------
-    str or None
-        The first such literal.
-    """
-    return next(iter(find_tokens(text)), None)
-
-
-def find_tokens(text: str) -> list[str]:
-    """Find all that `find_token` would."""
-    return _TOKEN.findall(text)
 
 
 def is_token_like(value: str) -> bool:

@@ -21,6 +21,7 @@ from typing import NamedTuple, TypeAlias
 
 from colab_magics.masking import forms as spelling
 from colab_magics.masking.sieve import Sieve
+from colab_magics.masking.token_prefixes import PREFIXES
 
 __all__ = ["Matcher", "Unfinished"]
 
@@ -155,11 +156,10 @@ class Matcher:
         self._sieve = Sieve(whole, self._tokens, self._heads, self._head_lengths, FRAGMENT)
 
     def _add_head(self, plain: bytes) -> None:
-        for prefix in spelling.PREFIXES:
-            start = prefix.encode()
-            if plain.startswith(start) and len(plain) >= len(start) + HEAD:
-                self._head_lengths[start] = len(start) + HEAD
-                self._heads.setdefault(plain[: len(start) + HEAD], []).append(plain)
+        start = next((prefix for prefix in map(str.encode, PREFIXES) if plain.startswith(prefix)), plain)
+        if len(plain) >= len(start) + HEAD:
+            self._head_lengths[start] = len(start) + HEAD
+            self._heads.setdefault(plain[: len(start) + HEAD], []).append(plain)
 
     def _add_form(self, form: bytes) -> None:
         token = form in self._tokens

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from colab_magics.masking import forms, registry
+from colab_magics.masking import registry, token_prefixes
 
 __all__ = ["TypedTokens"]
 
@@ -29,7 +29,7 @@ class TypedTokens:
         source : str
             A cell as it was typed.
         """
-        for token in forms.find_tokens(source):
+        for token in token_prefixes.find_tokens(source):
             if token not in self._known:
                 self._known.add(token)
                 self._news = True

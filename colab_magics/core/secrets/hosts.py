@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from colab_magics.masking.token_prefixes import USERNAMES
+
 __all__ = [
     "HOSTS",
     "VARIABLES",
@@ -35,11 +37,8 @@ class Host:
         The public hosts of this kind.
     variables : tuple of str
         Environment variables and notebook secrets that hold the token for the first of `names`.
-    tokens : tuple of (str, str)
-        What a token begins with, and the user name that git must show with it; an empty one stands for the
-        token's own, which only its owner knows.
     username : str
-        The user name for tokens of any other form.
+        The user name for tokens whose prefix does not say one.
     is_username : bool
         Whether the token itself stands in the user name's place.
     """
@@ -47,7 +46,6 @@ class Host:
     title: str
     names: tuple[str, ...]
     variables: tuple[str, ...]
-    tokens: tuple[tuple[str, str], ...]
     username: str
     is_username: bool = False
 
@@ -57,29 +55,24 @@ HOSTS = (
         "GitHub",
         ("github.com",),
         ("GITHUB_TOKEN", "GH_TOKEN"),
-        tuple((prefix, "x-access-token") for prefix in ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_")),
         "x-access-token",
     ),
     Host(
         "GitLab",
         ("gitlab.com",),
         ("GITLAB_TOKEN",),
-        # A deploy token (gldt-) has a user name of its own.
-        (("glpat-", "oauth2"), ("glrt-", "oauth2"), ("glcbt-", "gitlab-ci-token"), ("gldt-", "")),
         "oauth2",
     ),
     Host(
         "Bitbucket",
         ("bitbucket.org",),
         ("BITBUCKET_TOKEN",),
-        # A repository's, project's or workspace's access token; and the API token of an account.
-        (("ATCTT3", "x-token-auth"), ("ATATT3", "x-bitbucket-api-token-auth")),
         "x-token-auth",
     ),
-    Host("Azure DevOps", ("dev.azure.com",), ("AZURE_DEVOPS_EXT_PAT",), (), "pat"),
-    Host("Gitea", ("gitea.com", "codeberg.org"), (), (), "git"),
+    Host("Azure DevOps", ("dev.azure.com",), ("AZURE_DEVOPS_EXT_PAT",), "pat"),
+    Host("Gitea", ("gitea.com", "codeberg.org"), (), "git"),
     # An index of packages: https://TOKEN:@pypi.fury.io/ACCOUNT/.
-    Host("Gemfury", ("pypi.fury.io",), (), (), "", is_username=True),
+    Host("Gemfury", ("pypi.fury.io",), (), "", is_username=True),
 )
 
 #: The environment variables and notebook secrets of each public host, in the order they are tried.
@@ -136,10 +129,10 @@ def usernames(name: str, token: str, given: str | None) -> list[str]:
     list of str
         Never empty. All but the first are for a host that refuses the ones before.
     """
-    fixed = [username for kind in HOSTS for prefix, username in kind.tokens if token.startswith(prefix)]
+    fixed = next((username for prefix, username in USERNAMES.items() if token.startswith(prefix)), None)
     kind = host_of(name)
-    if fixed and fixed[0]:
-        found = [fixed[0], given]
+    if fixed:
+        found = [fixed, given]
     elif kind:
         found = [given, kind.username]
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from colab_magics.core.secrets.hosts import HOSTS, VARIABLES
+from colab_magics.masking.token_prefixes import USERNAMES
 
 __all__ = ["host_functions", "posix_pattern"]
 
@@ -62,9 +63,8 @@ def _literal(text: str) -> str:
 def host_functions() -> dict[str, str]:
     """Return what is known of git hosts as shell functions, by their names."""
     prefixes: dict[str, list[str]] = {}
-    for kind in HOSTS:
-        for prefix, username in kind.tokens:
-            prefixes.setdefault(username, []).append(f"{prefix}*")
+    for prefix, username in USERNAMES.items():
+        prefixes.setdefault(username, []).append(f"{prefix}*")
     cases = [
         f"    {' | '.join(found)}) echo {username} && return ;;" for username, found in prefixes.items() if username
     ]
