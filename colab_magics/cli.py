@@ -1,6 +1,6 @@
 """The command-line face: the same verbs as the magics.
 
-Exit status: 0; 1 a step failed; 2 the call or the plan is wrong; 130 interrupted.
+Exit status: 0; 1 a step failed; 2 the call or the plan is wrong; 130 interrupted, or 128 and another signal's number.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_OK, _FAILED, _WRONG, _INTERRUPTED = 0, 1, 2, 130
+_OK, _FAILED, _WRONG, _SIGNALLED = 0, 1, 2, 128  # the last plus a signal's number, as shells count
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     status = _WRONG  # until the call is understood
     try:
-        with interrupts_in_one_line():
+        with _signals_as_interrupts() as heard, interrupts_in_one_line():
             work = _understood(words)
             status = _FAILED
             return work() or _OK
@@ -52,11 +54,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _WRONG if isinstance(error, PlanError) else status
     except Interrupted as interrupt:
         sys.stderr.write(f"{interrupt}\n")
-        return _INTERRUPTED
+        return _SIGNALLED + heard[-1]
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _FAILED
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[list[int]]:
+    """Let what ends this process end its commands too, which have sessions of their own; yield what was heard.
+
+    A signal that is ignored, as SIGHUP under ``nohup``, stays so.
+    """
+    heard: list[int] = [signal.SIGINT]
+
+    def interrupt(number: int, _frame: object) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    for each, handler in before.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(each, interrupt)
+    try:
+        yield heard
+    finally:
+        for each, handler in before.items():
+            if handler is signal.SIG_DFL:
+                signal.signal(each, handler)
 
 
 def _understood(words: list[str]) -> Callable[[], int | None]:

@@ -112,8 +112,9 @@ def test_an_exported_block_runs_without_us(box: sandbox.Sandbox) -> None:
     assert Path("proj/in/a.txt").read_text() == "a"
 
 
-def test_an_interrupt_ends_the_command_and_its_children() -> None:
-    """Ctrl-C ends what the block had started, and the status is 130."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_command_and_its_children(number: signal.Signals) -> None:
+    """Ctrl-C and ``kill`` end what the block had started; the status says which it was."""
     Path("block.txt").write_text("run sh -c 'echo pid $$; exec sleep 600'\n")
     with subprocess.Popen(
         [sys.executable, "-m", "colab_magics", "run", "block.txt"],
@@ -123,9 +124,9 @@ def test_an_interrupt_ends_the_command_and_its_children() -> None:
     ) as command:
         assert command.stdout is not None
         child = next(int(line.split()[1]) for line in command.stdout if line.startswith("pid "))
-        command.send_signal(signal.SIGINT)
+        command.send_signal(number)
         _, err = command.communicate(timeout=30)
-    assert command.returncode == 130
+    assert command.returncode == 128 + number
     assert "run it again" in err
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)

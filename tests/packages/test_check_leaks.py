@@ -25,6 +25,14 @@ def test_a_token_is_nowhere_however_an_installation_ends(installer: str) -> None
     assert dict(check_leaks(installer)) == {outcome: [] for outcome in OUTCOMES}
 
 
+def test_ctrl_c_may_be_ignored_by_whoever_starts_it() -> None:
+    """As ``nohup`` and scripts do for what they start in the background: it ends all the same."""
+    code = "from colab_magics.sandbox import leaks; leaks.OUTCOMES = ('interrupt',); print(*leaks.check_leaks('pip'))"
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.stdout == "('interrupt', [])\n", done.stderr
+
+
 def test_what_is_there_is_found(tmp_path: Path) -> None:
     """The watch and the search see a secret in an argument, an environment, a file, a wheel, and in other forms."""
     secret = "a-secret-0123456789-abcdef"
