@@ -41,7 +41,8 @@ def package(
 
     Examples
     --------
-    >>> sorted(package("acme-tools"))
+    >>> from colab_magics import sandbox
+    >>> sorted(sandbox.package("acme-tools"))
     ['_build.py', 'acme_tools/__init__.py', 'pyproject.toml']
     """
     module = re.sub(r"[-.]+", "_", name)

@@ -61,7 +61,7 @@ class Plan:
 
 
 def read_plan(text: str, variables: Mapping[str, object] | None = None, *, dropbox_url: str = DROPBOX) -> Plan:
-    """Understand a bootstrap block.
+    r"""Understand a bootstrap block.
 
     Parameters
     ----------
@@ -82,6 +82,16 @@ def read_plan(text: str, variables: Mapping[str, object] | None = None, *, dropb
         When anything of it is wrong; has a line for every problem found, with its line's number and its column.
     TokenError
         When a token stands in it; says what else is wrong too.
+
+    Examples
+    --------
+    >>> from colab_magics import core
+    >>> plan = core.read_plan("symlink $DATA proj/data\nrun python train.py", {"DATA": "dataset"})
+    >>> [step.verb for step in plan.steps]
+    ['symlink', 'run']
+    >>> core.read_plan("symlnk dataset proj/data")
+    Traceback (most recent call last):
+    colab_magics.errors.PlanError: line 1: unknown step 'symlnk'; did you mean 'symlink'?
     """
     variables = variables or {}
     problems: list[Problem] = []

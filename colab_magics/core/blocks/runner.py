@@ -64,7 +64,7 @@ def bootstrap(
     settings: Settings | None = None,
     report: Report | None = None,
 ) -> BootstrapResult:
-    """Run a bootstrap block; the outcome is that of running its lines from top to bottom.
+    r"""Run a bootstrap block; the outcome is that of running its lines from top to bottom.
 
     Parameters
     ----------
@@ -97,6 +97,13 @@ def bootstrap(
     Interrupted
         When it was interrupted, as a KeyboardInterrupt; every command that was started has ended, and running it again
         goes on. Has the results in its `result`.
+
+    Examples
+    --------
+    >>> from colab_magics import core
+    >>> result = core.bootstrap("run mkdir made\nsymlink made link")
+    >>> [(step.verb, step.status) for step in result.steps]
+    [('run', 'done'), ('symlink', 'done')]
     """
     settings = settings or Settings.load()
     known = {**os.environ, **(variables or {})}

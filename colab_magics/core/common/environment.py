@@ -31,6 +31,12 @@ def detect(environ: Mapping[str, str] | None = None, *, override: str | None = N
     -------
     str
         One of `ENVIRONMENTS`, or `override`.
+
+    Examples
+    --------
+    >>> from colab_magics import core
+    >>> core.detect({"COLAB_RELEASE_TAG": "release"}), core.detect({"KAGGLE_KERNEL_RUN_TYPE": "Batch"})
+    ('colab', 'kaggle')
     """
     if override:
         return override

@@ -36,6 +36,12 @@ def expand(path: str | os.PathLike[str], settings: Settings) -> Path:
     ------
     LayoutError
         When it is on the drive and there is none, or leaves the drive.
+
+    Examples
+    --------
+    >>> from colab_magics import core
+    >>> core.expand("drive:exp1/working", core.Settings.load(drive_root="."))
+    PosixPath('exp1/working')
     """
     text = os.fspath(path)
     if not text.startswith(_DRIVE):
@@ -98,6 +104,13 @@ def mount_drive(mountpoint: str | None = None, *, dry_run: bool = False, setting
     -----
     ``google.colab.drive.mount`` asks for consent before it looks whether the drive is mounted, so the look
     comes first here. It must run in the main thread.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from colab_magics import core
+    >>> core.mount_drive(settings=core.Settings(drive_root=Path.cwd())) == Path.cwd()
+    True
     """
     settings = settings or Settings.load()
     here = environment.detect(override=settings.env) == "colab"

@@ -88,6 +88,13 @@ class Settings:
         ------
         ColabMagicsError
             When a value cannot be what its attribute needs; names the attribute.
+
+        Examples
+        --------
+        >>> from colab_magics import core
+        >>> settings = core.Settings.load({"COLAB_MAGICS_JOBS": "3", "COLAB_MAGICS_QUIET": "1"}, jobs=5)
+        >>> settings.jobs, settings.quiet
+        (5, True)
         """
         environ = os.environ if environ is None else environ
         values: dict[str, object] = {}

@@ -54,6 +54,14 @@ def symlink(
     ------
     LayoutError
         When the source is missing, something with content stands at `link`, or the place is not writable.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from colab_magics import core
+    >>> Path("dataset").mkdir()
+    >>> core.symlink("dataset", "proj/data/input")
+    proj/data/input -> dataset
     """
     settings = settings or Settings.load()
     shown = Path(os.fspath(link).rstrip("/") or "/")

@@ -116,6 +116,13 @@ def parse(link: str, *, dropbox_url: str = DROPBOX) -> Link:
         When this is no address, or a Dropbox page that has nothing to download; says which link to make.
     TokenError
         When a user name or password stands in the address.
+
+    Examples
+    --------
+    >>> from colab_magics import core
+    >>> link = core.parse("https://www.dropbox.com/scl/fo/abc123/AHash?rlkey=0123456789abcdef&st=x&dl=0")
+    >>> link.kind
+    'folder'
     """
     # Copied out of a page's source a link holds &amp;; other entities are left alone: &copy= may be a parameter.
     text = link.strip().strip("<>\"'").replace("&amp;", "&")
@@ -164,6 +171,12 @@ def rewrite(link: str) -> str:
     -------
     str
         The address to fetch; it grants access, so it must not be shown.
+
+    Examples
+    --------
+    >>> from colab_magics import core
+    >>> core.rewrite("https://www.dropbox.com/scl/fi/abc123/points.csv?rlkey=0123456789abcdef&st=x&dl=0")
+    'https://www.dropbox.com/scl/fi/abc123/points.csv?rlkey=0123456789abcdef&dl=1'
     """
     return parse(link).url
 

@@ -81,6 +81,15 @@ def install(
         When a token is missing, refused, or was typed itself.
     InstallError
         When there is no such repository or ref, no access, no network, or a build failed.
+
+    Examples
+    --------
+    >>> from colab_magics import core, sandbox
+    >>> with sandbox.start() as box:
+    ...     repo = box.private_repo("acme/secretlib", tag="v1.0")
+    ...     result = core.install([f"{repo.spec}@v1.0"], dry_run=True)
+    >>> result.status, result.packages[0].name, result.packages[0].commit == "not yet"
+    ('planned', 'secretlib', False)
     """
     settings = settings or Settings.load()
     began = time.monotonic()

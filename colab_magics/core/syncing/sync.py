@@ -113,6 +113,18 @@ def sync(
     ------
     LinkError, TransferError, ArchiveError, TokenError, LayoutError
         As their names say; DEST is then as it was.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from colab_magics import core, sandbox
+    >>> with sandbox.start() as box:
+    ...     link = box.file_link("points.csv", "x,y")
+    ...     first, again = core.sync(link, "data/points.csv"), core.sync(link, "data/points.csv")
+    >>> first.status, first.added, again.unchanged
+    ('synced', ['points.csv'], ['points.csv'])
+    >>> Path(first).read_text()
+    'x,y'
     """
     settings = settings or Settings.load()
     began = time.monotonic()

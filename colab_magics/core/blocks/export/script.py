@@ -69,7 +69,8 @@ def export(text: str, *, source: str = "the block") -> str:
 
     Examples
     --------
-    >>> print(export("symlink data link").splitlines()[0])
+    >>> from colab_magics import core
+    >>> print(core.export("symlink data link").splitlines()[0])
     #!/bin/sh
     """
     try:
