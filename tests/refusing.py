@@ -125,6 +125,14 @@ def _serve(below: str, place: str, refusals: list[str]) -> None:
             os.utime(below + path, ns=times or (time.time_ns(), time.time_ns()))
             return 0
 
+    if "flock" in refused:  # else the kernel keeps the locks, which is what most file systems let it do
+
+        def flock(self: object, path: str, fh: int, op: int) -> int:
+            check("flock")
+            return 0
+
+        Refusing.flock = flock
+
     mfusepy.FUSE(Refusing(), place, foreground=True, nothreads=True)
 
 
