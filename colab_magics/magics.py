@@ -6,16 +6,15 @@ import contextlib
 import functools
 import getpass
 import os
-import re
-import shlex
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import StdinNotImplementedError, UsageError
-from IPython.core.magic import Magics, cell_magic, magics_class
+from IPython.core.magic import Magics, cell_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.utils.text import DollarFormatter
 from traitlets import Bool, Enum, Int, Unicode, observe
 
 from colab_magics import completion, core, masking
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["ColabMagics", "load", "unload"]
 
 _loaded: ColabMagics | None = None
-_LEFT_OVER = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
 
 
 @functools.cache
@@ -66,9 +64,10 @@ class ColabMagics(Magics):
     dropbox_url = Unicode(None, allow_none=True, help="What Dropbox links are fetched from.").tag(config=True)
 
     @cell_magic
+    @no_var_expand
     @_documented
     def bootstrap(self, line: str, cell: str) -> Any:  # noqa: D102 - as above
-        args = self._read("bootstrap", line)
+        args = self._read("bootstrap", line, {})
         if args is None:
             return None
         if not cell.strip():
@@ -95,8 +94,11 @@ class ColabMagics(Magics):
     def magic(self, verb: str) -> Any:
         """Return the magic of a verb."""
 
-        def magic(line: str) -> Any:
-            return self._perform(verb, line)
+        # The values are put in here, where it is known what was quoted, and not by IPython before.
+        @no_var_expand
+        @needs_local_scope
+        def magic(line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
+            return self._perform(verb, line, local_ns or {})
 
         magic.__name__ = verb
         return _documented(magic)
@@ -128,8 +130,8 @@ class ColabMagics(Magics):
     def _running(self) -> Any:
         return self.shell
 
-    def _perform(self, verb: str, line: str) -> Any:
-        args = self._read(verb, line)
+    def _perform(self, verb: str, line: str, local: Mapping[str, Any]) -> Any:
+        args = self._read(verb, line, local)
         if args is None:
             return None
         settings = self.settings()
@@ -141,27 +143,17 @@ class ColabMagics(Magics):
         result = core.verbs.perform(verb, args, settings, lines, dry_run=args.dry_run)
         return self._shown(result, lines)
 
-    def _read(self, verb: str, line: str) -> argparse.Namespace | None:
+    def _read(self, verb: str, line: str, local: Mapping[str, Any]) -> argparse.Namespace | None:
         """Parse a magic's line; show the help and return None when that is what was asked for."""
         try:
-            words = [self._filled(word) for word in shlex.split(line)]
+            names = {**os.environ, **self._running.user_ns, **local}
+            words = core.split(line, names, functools.partial(_evaluated, names))
             if {"-h", "--help"} & set(words):
                 sys.stdout.write(_parser(verb).format_help())
                 return None
             return _parser(verb).read(words)
-        except (PlanError, ValueError) as error:
+        except PlanError as error:
             raise _usage(verb, error) from None
-
-    def _filled(self, word: str) -> str:
-        """Put in what IPython left over: it passes a name that it does not know through unchanged."""
-
-        def value(match: re.Match[str]) -> str:
-            found = os.environ.get(match[1])
-            if found is None:
-                raise UsageError(f"{match[1]} is not defined, neither in the notebook nor in the environment")
-            return found
-
-        return _LEFT_OVER.sub(value, word)
 
     def _lines(self, args: argparse.Namespace) -> Lines:
         kernel = hasattr(self.shell, "kernel")
@@ -217,6 +209,14 @@ class ColabMagics(Magics):
 def loaded_settings() -> Settings:
     """Return the configuration of the loaded extension, or of the environment when none is loaded."""
     return _loaded.settings() if _loaded is not None else Settings.load()
+
+
+def _evaluated(names: Mapping[str, Any], text: str) -> str | None:
+    """Return what IPython makes of ``{expression}``; None when that is no expression, and stays as it is."""
+    try:
+        return str(DollarFormatter().vformat(text, [], names))
+    except Exception:  # noqa: BLE001 - whatever an expression can raise
+        return None
 
 
 def _usage(verb: str, error: Exception) -> UsageError:

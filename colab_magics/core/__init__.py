@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from colab_magics.core.blocks.arguments import Arguments, suggestion
     from colab_magics.core.blocks.block_arguments import block_parser
     from colab_magics.core.blocks.export.script import export, write
+    from colab_magics.core.blocks.lexer import split
     from colab_magics.core.blocks.plan import Plan, Step, read_plan
     from colab_magics.core.blocks.runner import Report, bootstrap
     from colab_magics.core.blocks.verb import Verb
@@ -40,6 +41,7 @@ _HOMES = {
     "blocks.arguments": ("Arguments", "suggestion"),
     "blocks.block_arguments": ("block_parser",),
     "blocks.export.script": ("export", "write"),
+    "blocks.lexer": ("split",),
     "blocks.plan": ("Plan", "Step", "read_plan"),
     "blocks.runner": ("Report", "bootstrap"),
     "blocks.verb": ("Verb",),
@@ -98,6 +100,7 @@ __all__ = [
     "rewrite",
     "seconds_text",
     "size_text",
+    "split",
     "suggestion",
     "symlink",
     "sync",

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from colab_magics.core import read_plan, split
 from colab_magics.core.blocks.lexer import Line, Problem, read_lines
+from colab_magics.errors import PlanError
 
 
 def lines(text: str, **variables: str) -> list[Line]:
@@ -120,3 +122,34 @@ def test_the_shells_form_keeps_operators_and_quotes_values() -> None:
     (line,) = lines("echo $X | grep 'a|b' > out.txt", X="a; rm -rf /")
     assert " ".join(word.shell for word in line.words) == "echo 'a; rm -rf /' | grep 'a|b' > out.txt"
     assert [word.has_operator for word in line.words] == [False, False, True, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("'a$b' c", ["a$b", "c"]),
+        (r"a\$b c", ["a$b", "c"]),
+        ('"a$b" $c', ["aVALUE OF B", "it's $b {b}"]),
+        ("{b} '{b}' \"{b}\" *.{x,y} {nope}", ["VALUE OF B", "{b}", "VALUE OF B", "*.{x,y}", "{nope}"]),
+        (r"https://h/?rlkey=K\&dl=0", ["https://h/?rlkey=K&dl=0"]),
+        ("a  b # c", ["a", "b"]),
+    ],
+)
+def test_a_magics_line_is_split_as_a_blocks(line: str, words: list[str]) -> None:
+    """What was quoted stays as it is, a value is one word and is not read again, and expressions are IPython's."""
+    names = {"b": "VALUE OF B", "c": "it's $b {b}"}
+    assert split(line, names, lambda text: names.get(text[1:-1])) == words
+
+
+def test_a_magics_line_names_what_is_wrong() -> None:
+    """An open quote, and a name that nothing stands for."""
+    with pytest.raises(PlanError, match="the quote ' is not closed"):
+        split("a 'b", {})
+    with pytest.raises(PlanError, match=r"unknown variable \$link; did you mean \$links\?"):
+        split("$link", {"links": 1})
+
+
+def test_what_an_editor_puts_before_a_block_is_no_part_of_it() -> None:
+    """A byte-order mark, and the line ends of another system; U+2028 and form feeds end no line."""
+    steps = read_plan("\ufeffrun a\r\nrun b \\\r\n c\rrun 'd\u2028e\x0cf'").steps
+    assert [(step.line, step.command) for step in steps] == [(1, ("a",)), (2, ("b", "c")), (4, ("d\u2028e\x0cf",))]

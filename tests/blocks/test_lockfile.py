@@ -145,3 +145,18 @@ def test_a_frozen_install_is_the_commit_of_the_lock(box: sandbox.Sandbox, venv: 
     assert "value 2" in venv.run(code, "run", "block.txt", env=dict(os.environ)).stdout
     assert "value 1" in venv.run(code, "run", "block.txt", "--frozen", "block.lock", env=dict(os.environ)).stdout
     assert first in Path("block.lock").read_text()
+
+
+def test_two_links_into_one_folder_are_locked_each(box: sandbox.Sandbox) -> None:
+    """What each held is in the lock; a run with it is as usual, and what differs in one of them is found."""
+    (box.folder("one") / "a.txt").write_text("a")
+    (box.folder("two") / "b.txt").write_text("b")
+    block = f"dropbox_sync {box.folder_link('one')} data\ndropbox_sync {box.folder_link('two')} data"
+    bootstrap(block, lock=Path("block.lock"))
+    assert [step.status for step in bootstrap(block, frozen=Path("block.lock")).steps] == ["up-to-date"] * 2
+    anew = "\n".join(reversed(block.replace("&dl=0", "").splitlines()))
+    assert len(bootstrap(anew, frozen=Path("block.lock")).steps) == 2
+    (box.folder("two") / "b.txt").write_text("changed")
+    with pytest.raises(StepError, match="line 2: dropbox_sync: the link of data does not hold what is locked"):
+        bootstrap(block, frozen=Path("block.lock"))
+    assert Path("data/b.txt").read_text() == "b"

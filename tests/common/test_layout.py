@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -9,9 +10,9 @@ from pathlib import Path
 import fakes
 import pytest
 
-from colab_magics.core import Settings
+from colab_magics.core import Settings, symlink
 from colab_magics.core.common import layout
-from colab_magics.core.common.layout import expand, mount_drive, symlink
+from colab_magics.core.common.layout import expand, mount_drive
 from colab_magics.errors import LayoutError
 
 HERE = Settings(env="linux")
@@ -133,7 +134,7 @@ class TestSymlink:
                 symlink("data", link, settings=HERE)
         with pytest.raises(LayoutError, match="lies inside 'data'"):
             symlink("data/a.txt", "data", force=True, settings=HERE)
-        with pytest.raises(LayoutError, match="a file stands where"):
+        with pytest.raises(LayoutError, match="is a file, and the link needs a folder there"):
             symlink("data", "data/a.txt/link", settings=HERE)
         with pytest.raises(LayoutError, match=r"lies inside '\.'"):
             symlink("data", ".", settings=HERE)
@@ -274,3 +275,25 @@ class TestDrive:
         """When the environment says Colab and the module is not there."""
         with pytest.raises(LayoutError, match="set drive_root"):
             mount_drive(settings=COLAB)
+
+
+def test_a_file_above_the_link_is_the_one_that_is_named(data: Path) -> None:
+    """Not what would lie below it."""
+    Path("file").write_text("mine")
+    with pytest.raises(LayoutError, match=r"/file' is a file, and the link needs a folder there"):
+        symlink("data", "file/deep/er/link", settings=HERE)
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_place_without_symlinks_is_named_as_it_was_typed(
+    data: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """vfat, exFAT and some FUSE file systems have none; nothing of ours is left behind there."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "x/.link.link")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with pytest.raises(LayoutError, match=r"^'x/link' cannot be linked: the file system there has no symlinks"):
+        symlink("data", "x/link", settings=HERE)
+    assert os.listdir("x") == []

@@ -16,6 +16,8 @@ import colab_magics
 from colab_magics import sandbox
 from colab_magics.cli import main
 
+LINK = "https://www.dropbox.com/scl/fo/abc/h?rlkey=k0123456789abcdef"
+
 
 def cli(*arguments: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -80,6 +82,8 @@ def test_exit_status(arguments: list[str], status: int, words: str) -> None:
     """1 means that a step failed, 2 that the call or the plan is wrong; each is said in a line, without a stack."""
     Path("wrong.txt").write_text("nope\n")
     Path("failing.txt").write_text("run false\n")
+    Path("token.txt").write_text("run echo ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8\n")
+    Path("drive.txt").write_text("symlink drive:x y\n")
     done = cli(*arguments)
     assert done.returncode == status
     assert words in done.stderr
@@ -153,3 +157,13 @@ def test_the_sandbox_command_serves_what_it_prints() -> None:
         finally:
             server.send_signal(signal.SIGINT)
         assert server.wait(30) == 130
+
+
+@pytest.mark.parametrize(("name", "value"), [("JOBS", "x"), ("QUIET", "maybe"), ("INSTALLER", "npm"), ("ENV", "moon")])
+def test_a_wrong_setting_is_a_wrong_call(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit status 2, and it is named."""
+    monkeypatch.setenv(f"COLAB_MAGICS_{name}", value)
+    done = cli("symlink", ".", "link")
+    assert done.returncode == 2
+    assert value in done.stderr
+    assert "Traceback" not in done.stderr

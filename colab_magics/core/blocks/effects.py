@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from colab_magics.core.blocks import verbs
 from colab_magics.core.blocks.plan import Step
-from colab_magics.core.common import layout
+from colab_magics.core.common import environment, layout
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.packages import requirements
 
@@ -229,6 +230,11 @@ class Touches:
         """Note that it reads a path that must be there by then; `what` says what the path is to it."""
         self.reads(typed)
         self._needed.append((self._paths.resolve(typed)[0], f"{what} {typed!r} does not exist"))
+
+    def command(self, name: str) -> None:
+        """Note that it starts a command, which is there or is installed by then."""
+        if "/" not in name and not shutil.which(name, path=environment.child_path()):
+            self._needed.append((_PACKAGES, f"the command {name!r} was not found"))
 
     def writes(self, typed: str) -> None:
         """Note that it writes a path, or below it."""

@@ -6,16 +6,20 @@ import bisect
 import difflib
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["SYMBOL", "Line", "Problem", "Word", "read_lines", "symbol"]
+from colab_magics.errors import PlanError
+
+__all__ = ["SYMBOL", "Line", "Problem", "Word", "lookup_in", "read_lines", "split", "symbol", "typed_lines"]
 
 #: What `symbol` returns, with the name; its sign is a letter that no keyboard has, so that it passes as part of a name.
 SYMBOL = re.compile("\ua78f([A-Za-z_][A-Za-z0-9_]*)\ua78f")
 
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[^}]*)\}|(?P<plain>[A-Za-z_]\w*))")
+_EXPRESSION = re.compile(r"\{[^{}]+\}")
 _OPERATORS = "|&;<>()`*?["
+_BREAK = re.compile(r"\r\n?|\n")
 
 
 class Problem(Exception):  # noqa: N818 - it is a finding about the text, collected with others, and never escapes
@@ -117,7 +121,7 @@ def read_lines(
     ------
     Line
     """
-    for number, joined, begins in _joined(text):
+    for number, joined, begins in _joined(typed_lines(text)):
         if not joined.strip() or joined.lstrip().startswith("#"):
             continue
         line = Line(number, [], joined.strip(), begins)
@@ -128,9 +132,45 @@ def read_lines(
             yield line
 
 
-def _joined(text: str) -> Iterator[tuple[int, str, list[int]]]:
+def split(text: str, variables: Mapping[str, object], evaluate: Callable[[str], str | None] | None = None) -> list[str]:
+    """Split one line into words, as a line of a block; a break in it is a space.
+
+    Parameters
+    ----------
+    text : str
+        The line.
+    variables : mapping
+        What ``$NAME`` stands for; values are put in as text.
+    evaluate : callable, optional
+        Returns what ``{expression}`` stands for outside of single quotes, or None when it is no expression.
+
+    Raises
+    ------
+    PlanError
+        When a quote is not closed, or a variable is unknown.
+    """
+    line = " ".join(typed_lines(text))
+    reader = _Reader(line, lookup_in(variables), Line(1, [], line), variables.keys(), evaluate)
+    words = [word.value for word in reader.words()]
+    if reader.problems:
+        raise PlanError("; ".join(problem.message for problem in reader.problems))
+    return words
+
+
+def lookup_in(variables: Mapping[str, object]) -> Callable[[str], str | None]:
+    """Return what looks a variable up among these."""
+    return lambda name: str(variables[name]) if name in variables else None
+
+
+def typed_lines(text: str) -> list[str]:
+    """Return a block's lines as they were typed, without what an editor may have put before the first (a BOM)."""
+    lines = _BREAK.split(text.removeprefix("\ufeff"))
+    return lines if lines[-1] else lines[:-1]
+
+
+def _joined(lines: Sequence[str]) -> Iterator[tuple[int, str, list[int]]]:
     pending, first, begins = "", 0, list[int]()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         first = first if begins else number
         begins.append(len(pending))
         pending += line
@@ -148,8 +188,15 @@ def _joined(text: str) -> Iterator[tuple[int, str, list[int]]]:
 class _Reader:
     """Reads the words of one line; what is wrong is noted, and reading goes on where it can."""
 
-    def __init__(self, text: str, lookup: Callable[[str], str | None], line: Line, names: Collection[str]) -> None:
-        self._text, self._lookup, self._line, self._names = text, lookup, line, names
+    def __init__(
+        self,
+        text: str,
+        lookup: Callable[[str], str | None],
+        line: Line,
+        names: Collection[str],
+        evaluate: Callable[[str], str | None] | None = None,
+    ) -> None:
+        self._text, self._lookup, self._line, self._names, self._evaluate = text, lookup, line, names, evaluate
         self.problems: list[Problem] = []
 
     def words(self) -> Iterator[Word]:
@@ -177,22 +224,28 @@ class _Reader:
         """Read one piece of a word: an escaped character, a quoted text, a variable, or a plain character."""
         character = self._text[at]
         if character == "\\":
-            word.add(self._text[at + 1 : at + 2], quoted=True)
+            self._add(at, word, self._text[at + 1 : at + 2])
             return at + 2
         if character == "'":
             end = self._text.find("'", at + 1)
             if end < 0:
                 self._wrong(at, "the quote ' is not closed")
                 return len(self._text)
-            word.add(self._text[at + 1 : end], quoted=True)
+            self._add(at, word, self._text[at + 1 : end])
             return end + 1
         if character == '"':
             return self._double_quoted(at, word)
-        if character == "$" and (match := _VARIABLE.match(self._text, at)):
-            word.add(self._value(match), quoted=True)
-            return match.end()
-        word.add(character, quoted=False)
+        value, end = self._inserted(at)
+        if value is not None:
+            self._add(at, word, value)
+            return end
+        self._add(at, word, character, quoted=False)
         return at + 1
+
+    def _add(self, at: int, word: Word, text: str, *, quoted: bool = True) -> None:
+        if not _is_text(text):
+            self._wrong(at, "a character stands here that can be in no name: a NUL, or half of a character")
+        word.add(text, quoted=quoted)
 
     def _double_quoted(self, at: int, word: Word) -> int:
         line, start, text = self._text, at, ""
@@ -201,16 +254,23 @@ class _Reader:
             if line[at] == "\\" and line[at + 1 : at + 2] in {'"', "\\", "$", "`"}:
                 text += line[at + 1]
                 at += 2
-            elif line[at] == "$" and (match := _VARIABLE.match(line, at)):
-                text += self._value(match)
-                at = match.end()
             else:
-                text += line[at]
-                at += 1
+                value, end = self._inserted(at)
+                text += line[at] if value is None else value
+                at = end
         if at >= len(line):
             self._wrong(start, 'the quote " is not closed')
-        word.add(text, quoted=True)
+        self._add(start, word, text)
         return at + 1
+
+    def _inserted(self, at: int) -> tuple[str | None, int]:
+        """Return what a variable or an expression that begins here stands for, if one does, and where it ends."""
+        if self._text[at] == "$" and (match := _VARIABLE.match(self._text, at)):
+            return self._value(match), match.end()
+        if self._evaluate and (match := _EXPRESSION.match(self._text, at)):
+            value = self._evaluate(match[0])
+            return (None, at + 1) if value is None else (value, match.end())
+        return None, at + 1
 
     def _value(self, match: re.Match[str]) -> str:
         name = match["plain"] or match["braced"] or ""
@@ -225,3 +285,11 @@ class _Reader:
             where = "set it in the notebook or the environment (for a literal $ write '$' in single quotes)"
             self._wrong(match.start(), f"unknown variable ${name}; {meant}{where}")
         return ""
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether the system can be given a text: a NUL and half a character (a lone surrogate) it cannot."""
+    try:
+        return b"\0" not in text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False

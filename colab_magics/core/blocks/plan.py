@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from colab_magics.core.blocks import verbs
 from colab_magics.core.blocks.arguments import suggestion
-from colab_magics.core.blocks.lexer import Line, Problem, Word, read_lines
+from colab_magics.core.blocks.lexer import Line, Problem, Word, lookup_in, read_lines, typed_lines
 from colab_magics.core.common.addresses import DROPBOX
 from colab_magics.core.secrets import secrets
 from colab_magics.errors import ColabMagicsError, PlanError, TokenError
@@ -96,17 +96,14 @@ def read_plan(text: str, variables: Mapping[str, object] | None = None, *, dropb
     variables = variables or {}
     problems: list[Problem] = []
     tokens: list[Problem] = []
-    for number, typed in enumerate(text.splitlines(), 1):
+    for number, typed in enumerate(typed_lines(text), 1):
         try:
             secrets.refuse_literal([typed])
         except TokenError as error:
             tokens.append(Problem(number, 1, str(error)))
 
-    def lookup(name: str) -> str | None:
-        return str(variables[name]) if name in variables else None
-
     steps = []
-    for line in read_lines(text, lookup, problems, variables.keys()):
+    for line in read_lines(text, lookup_in(variables), problems, variables.keys()):
         try:
             steps.append(_step(line, dropbox_url))
         except Problem as problem:

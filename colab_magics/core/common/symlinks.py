@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -16,6 +17,8 @@ from colab_magics.errors import LayoutError
 
 __all__ = ["free_name", "symlink"]
 
+# What a file system that has no symlinks answers: vfat and exFAT EPERM, FUSE ENOSYS or EOPNOTSUPP.
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP}
 _LONGEST_TARGET = 4096  # bytes; PATH_MAX on Linux
 
 
@@ -130,7 +133,8 @@ def _obstacle(place: Path, target: Path) -> str | None:
     except FileNotFoundError:
         return None
     except NotADirectoryError:
-        raise LayoutError(f"a file stands where {str(place.parent)!r} needs a folder; move it away") from None
+        file = next(above for above in place.parents if above.exists())
+        raise LayoutError(f"{str(file)!r} is a file, and the link needs a folder there; move it away") from None
     if stat.S_ISLNK(status.st_mode):
         return None
     if stat.S_ISDIR(status.st_mode):
@@ -159,5 +163,10 @@ def _told(link: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        raise LayoutError(f"{str(link)!r} cannot be linked: {error.strerror or error}{where}") from None
+        if error.errno in _NO_LINKS:
+            raise LayoutError(
+                f"{str(link)!r} cannot be linked: the file system there has no symlinks; put it elsewhere, or copy"
+            ) from None
+        # The name of the file that was tried is our own, beside the link's place.
+        where = error.filename and str(Path(os.fsdecode(error.filename)).parent)
+        raise LayoutError(f"{str(link)!r} cannot be linked: {error.strerror or error} in {where!r}") from None

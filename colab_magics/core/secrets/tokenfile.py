@@ -153,7 +153,7 @@ def _parsed(data: object) -> tuple[object, str]:
         return None, "is not UTF-8 text; save it as UTF-8"
     except json.JSONDecodeError as error:
         return None, f"is not JSON ({error.msg} in line {error.lineno}); its form is {_FORM}"
-    except RecursionError:
+    except (ValueError, RecursionError):  # a number of thousands of digits; brackets in brackets
         return None, f"is not a token file; its form is {_FORM}"
 
 

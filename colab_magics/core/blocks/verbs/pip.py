@@ -87,6 +87,8 @@ def _paths(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     option = ""
     for word in words:
         name, _, value = word.partition("=")
+        if word[:2] in _OPTIONS and word[2:]:
+            name, value = word[:2], word[2:].removeprefix("=")
         if option or (name in _OPTIONS and value):
             known, path = option or name, word if option else value
             if "://" not in path:

@@ -45,6 +45,8 @@ class _Run(Verb):
     def effects(self, step: Step, touches: Touches) -> None:
         if step.args.folder:
             touches.needs(step.args.folder, "the folder of --in")
+        if not isinstance(step.command, str):
+            touches.command(step.command[0])
         touches.everything()
 
     def run(self, step: Step, call: Call) -> StepResult:
