@@ -44,7 +44,7 @@ TOKENS = json.dumps(
 JUNK = st.sampled_from(
     [
         *"'\"\\$=[]@#-{,:é",
-        *"\\& ${ $(x) %% // .. ~ ~x/ drive: drive:.. secret: :// [::1 -- --on -r null NaN 1e999 true".split(),
+        *"\\& ${ $(x) %% // .. ~ ~x/ drive: drive:.. secret: :// [::1 -- --on -r null NaN 1e999 true".split(),  # noqa: SIM905 - it reads better
         *("", "\0", "\ud800", "\udc80", "\u2028", "\r", "\n", "\x1b[31m", '{"a":', "9" * 5000, "A" * 5000, "[" * 20000),
     ]
 )
