@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import shutil
@@ -20,30 +19,22 @@ from hypothesis import strategies as st
 from servers import Answer, serving
 from zips import Entry, zip_of
 
-from colab_magics.core.archives.stream import pipeline, unpacker, worker_pool
+from colab_magics.core.archives import unpacker
+from colab_magics.core.archives.stream import receiver
+from colab_magics.core.common import disk
 from colab_magics.core.http import client
-from colab_magics.core.syncing.manifest import Manifest
 from colab_magics.core.syncing.sync import sync
 from colab_magics.errors import ArchiveError, TransferError
 from colab_magics.sandbox import Sandbox
 
 
-@pytest.fixture(params=["here", "helpers"])
-def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Who unpacks: this process, or helper processes from the first block on, in a ring that is small."""
+@pytest.fixture(params=["usual", "small blocks"], autouse=True)
+def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much is received at a time: as usual, or so little that members are cut often and blocks waited for."""
     monkeypatch.setattr(client, "_BACKOFF", 0.0)
-    if request.param == "helpers":
-        monkeypatch.setattr(pipeline, "_ALONE", 0)
-        monkeypatch.setattr(pipeline, "_BLOCK", 1 << 18)
-        monkeypatch.setattr(pipeline, "_helpers", lambda: 2)
-
-        def ready(self: worker_pool.Crew) -> bool:
-            while not all(helper.is_ready for helper in self._helpers):
-                self._hear(None)
-            return True
-
-        monkeypatch.setattr(worker_pool.Crew, "is_ready", property(ready))
-    return str(request.param)
+    if request.param == "small blocks":
+        monkeypatch.setattr(receiver, "_BLOCK", 1 << 16)
+        monkeypatch.setattr(receiver, "_BLOCKS", 2)
 
 
 @pytest.fixture(params=["isal", "zlib"])
@@ -83,7 +74,6 @@ def share(box: Sandbox, files: dict[str, bytes], **options: str) -> str:
     return box.folder_link(folder, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.usefixtures("where")
 @pytest.mark.parametrize(
     "options", [{}, {"method": "stored"}, {"signature": False}, {"method": "stored", "signature": False}], ids=str
 )
@@ -104,7 +94,6 @@ def test_all_of_a_folder_arrives(box: Sandbox, options: dict[str, str]) -> None:
     assert sorted(sync(link, "data").updated) == ["big.bin", "d1/ü1.bin"]
 
 
-@pytest.mark.usefixtures("where")
 @pytest.mark.parametrize("exists", [False, True])
 @pytest.mark.parametrize("kind", ["content", "directory", "name", "cut", "tail"])
 def test_damage_changes_nothing(box: Sandbox, exists: bool, kind: str) -> None:
@@ -128,17 +117,18 @@ def test_damage_changes_nothing(box: Sandbox, exists: bool, kind: str) -> None:
     assert sorted(Path().rglob("*")) == before
 
 
-@pytest.mark.usefixtures("where", "inflating")
-def test_the_directory_overrules_a_descriptor(tmp_path: Path) -> None:
-    """A member whose directory entry and content agree is good, whatever stands between them."""
+@pytest.mark.usefixtures("inflating")
+def test_a_descriptor_that_contradicts_the_content_is_damage(tmp_path: Path) -> None:
+    """It is said at once: nobody waits for the rest of the download."""
     data = bytearray(zip_of(*(Entry(b"f%d" % n, bytes(range(n + 200))) for n in range(20))))
     data[data.find(b"PK\x07\x08") + 5] ^= 1
-    with serving(Answer(200, bytes(data))) as (base, _):
+    with (
+        serving(Answer(200, bytes(data))) as (base, _),
+        pytest.raises(ArchiveError, match=r"'f0' is damaged \(its content has another checksum\)"),
+    ):
         sync(f"{base}/x.zip", tmp_path / "data")
-    assert read(tmp_path / "data") == {f"f{n}": bytes(range(n + 200)) for n in range(20)}
 
 
-@pytest.mark.usefixtures("where")
 def test_a_connection_that_breaks_is_begun_anew(box: Sandbox) -> None:
     """What was unpacked of the broken try is forgotten; in the end all is there, or nothing is."""
     files = mixture(2, 50)
@@ -152,7 +142,6 @@ def test_a_connection_that_breaks_is_begun_anew(box: Sandbox) -> None:
     assert os.listdir() == ["data"]
 
 
-@pytest.mark.usefixtures("where")
 @pytest.mark.parametrize(
     "entries",
     [
@@ -222,40 +211,6 @@ def test_other_programs_agree(tmp_path: Path, files: dict[str, bytes], data: st.
             assert read(room / program) == files
 
 
-ODD_NAMES = [b"a", b"a/", b"A", b"a/b", b"a/b/", b"a/b/c", b"/", b".colab_magics/x", b".colab_magics/"]
-
-
-@pytest.mark.parametrize("first", ODD_NAMES)
-def test_a_column_at_a_time_is_as_one_by_one(tmp_path: Path, first: bytes) -> None:
-    """Into a new DEST, whatever the names: the same files, folders, time stamps, manifest and result, or error."""
-    for second, mode in itertools.product(ODD_NAMES, [0o744, 0o100755]):
-        contents = (b"" if name.endswith(b"/") else name for name in (first, second))
-        entries = [Entry(*each, mode=mode, flags=0x800) for each in zip((first, second), contents, strict=True)]
-        both_ways(tmp_path, zip_of(*entries))
-    both_ways(tmp_path, zip_of(Entry(first, mode=0o100644), Entry(b"x", b"x", mode=0o100644)))
-
-
-def both_ways(tmp_path: Path, data: bytes) -> None:
-    outcomes = []
-    with serving(Answer(200, data)) as (base, _):
-        for way, approve in (("columns", None), ("members", lambda *_: None)):
-            room = tmp_path / way
-            shutil.rmtree(room, ignore_errors=True)
-            told: object
-            try:
-                result = sync(f"{base}/x.zip", room / "data", approve=approve)
-                told = sorted(result.added), result.status, result.bytes_received
-            except ArchiveError as error:
-                told = str(error)
-            tree = {
-                path.relative_to(room).as_posix(): (path.is_dir() or (path.stat().st_mode, path.stat().st_mtime_ns))
-                for path in room.rglob("*")
-                if ".colab_magics" not in path.parts
-            }
-            outcomes.append((told, tree, Manifest.load(room / "data"), read(room)))
-    assert outcomes[0] == outcomes[1]
-
-
 def test_killed_at_any_time_with_helpers(box: Sandbox, tmp_path: Path) -> None:
     """SIGKILL in the midst of a large download: the helpers end too, and the next run completes."""
     chance = random.Random(3)
@@ -282,61 +237,16 @@ def test_killed_at_any_time_with_helpers(box: Sandbox, tmp_path: Path) -> None:
 
 def test_a_bomb_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A content that grows beyond all measure is refused, and the setting is named that allows it."""
-    monkeypatch.setattr(unpacker, "_SUSPICIOUS", 1 << 20)
+    monkeypatch.setattr(disk, "_SUSPICIOUS", 1 << 20)
     data = zip_of(Entry(b"zeros", bytes(30_000_000)))
     with serving(Answer(200, data)) as (base, _):
-        with pytest.raises(ArchiveError, match=r"'zeros' grows beyond all measure.*COLAB_MAGICS_MAX_RATIO"):
+        with pytest.raises(ArchiveError, match=r"made to fill disks.*COLAB_MAGICS_MAX_RATIO"):
             sync(f"{base}/x.zip", tmp_path / "data")
         assert list(tmp_path.iterdir()) == []
         monkeypatch.setenv("COLAB_MAGICS_MAX_RATIO", "2000")
         assert sync(f"{base}/x.zip", tmp_path / "data").added == ["zeros"]
 
 
-def test_a_large_member_is_not_unpacked_here(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even its beginning, which comes before there are helpers; a small one is, all of it."""
-    mine: list[str] = []
-    run = unpacker.Unpacker.run
-
-    def watched(self: unpacker.Unpacker, orders: list[tuple[str, str]]) -> list[str] | None:
-        mine.extend(order[1] for order in orders if order[0] == "B")
-        return run(self, orders)
-
-    monkeypatch.setattr(unpacker.Unpacker, "run", watched)
-    monkeypatch.setattr(pipeline, "_helpers", lambda: 2)
-    files = {"a.bin": os.urandom(900_000), "b.bin": os.urandom(900_000), "large.bin": os.urandom(6_000_000)}
-    sync(share(box, files, method="stored"), "data")
-    assert read(Path("data")) == files
-    assert mine == ["b.bin"]
-
-
-def test_helpers_that_cannot_start_are_not_needed(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no process can be started, this one does the work."""
-    monkeypatch.setattr(pipeline, "_ALONE", 0)
-    monkeypatch.setattr(pipeline, "_BLOCK", 1 << 18)
-    monkeypatch.setattr(pipeline, "_helpers", lambda: 2)
-    monkeypatch.setattr(worker_pool.sys, "executable", "/no/such/python")
-    files = mixture(4, 30)
-    sync(share(box, files), "data")
-    assert read(Path("data")) == files
-
-
-def test_a_helper_that_dies_is_made_up_for(box: Sandbox, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sync goes on without it, and nothing is missing."""
-    if where == "here":
-        return
-    give = worker_pool.Crew.give
-
-    def deadly(self: worker_pool.Crew, number: int, *rest: object) -> None:
-        self._helpers[number].process.kill()
-        give(self, number, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(worker_pool.Crew, "give", deadly)
-    files = mixture(5, 30)
-    sync(share(box, files), "data")
-    assert read(Path("data")) == files
-
-
-@pytest.mark.usefixtures("where")
 def test_a_folder_by_its_mode_alone_is_no_file(tmp_path: Path) -> None:
     """A folder is one also where only its mode in the directory says so."""
     data = zip_of(Entry(b"a", b"a"), Entry(b"d", b"", mode=stat.S_IFDIR | 0o755))

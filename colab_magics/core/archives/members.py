@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import struct
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from colab_magics.core.archives.names import fields
+from colab_magics.core.common.disk import Budget
+from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.errors import ArchiveError
 
 __all__ = [
     "PIECE",
     "Archive",
+    "Choice",
+    "Everything",
     "Member",
-    "Names",
+    "Source",
+    "Target",
+    "check_link",
     "checked",
     "clamped",
-    "looks_like_zip",
     "moment_of",
-    "open_archive",
     "safe_name",
+    "safe_or_none",
 ]
 
 #: Bytes read and written at a time.
 PIECE = 1 << 18
 
 _LONGEST_NAME = 255  # bytes a name's part may have on the file systems in use
-_UNSAFE = re.compile(r"[\\:\0]")
-# In names that are joined with NUL, what needs a look at each: characters that are not the same everywhere, and parts
-# that are dots or empty (but at the end, where the name is a folder's).
-_ODD = ("\\", ":", "//", "\0/", "\0\0", "/./", "/../", "\0./", "\0../", "/.\0", "/..\0", "\0.\0", "\0..\0")
+_DEEPEST = 250  # folders in each other; what clears folders away, in Python itself, cannot go much deeper
+_USUAL = re.compile(r"[^\\/:\0]{1,63}(?:/[^\\/:\0]{1,63}){0,9}/?", re.ASCII)  # and none of the parts is dots
 _TIMESTAMP = 0x5455  # Info-ZIP's extended timestamp: seconds since 1970 in UTC
 _LATEST = 2.0**33  # seconds since 1970; what every file system in use can hold
-_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 
 
 class Member(NamedTuple):
@@ -61,9 +62,7 @@ class Member(NamedTuple):
     executable : bool
         Whether the archive knows that it may be run.
     target : str or None
-        Where a symlink points.
-    entry : object
-        The archive's own record.
+        Where a symlink points; None also for one that was not wanted.
     """
 
     name: str
@@ -73,24 +72,99 @@ class Member(NamedTuple):
     mtime: float
     executable: bool = False
     target: str | None = None
-    entry: Any = None
+
+
+class Source(Protocol):
+    """Bytes that come, as a response's body does."""
+
+    @property
+    def head(self) -> bytes:
+        """The first of them, which are still part of what is read."""
+
+    def readinto(self, view: memoryview, /) -> int:
+        """Fill `view`; return how many bytes came, which is fewer only at the end."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the rest in pieces."""
+
+
+class Choice(Protocol):
+    """Which members are written as they arrive.
+
+    Attributes
+    ----------
+    settled : set of str
+        Those that need not be, since they are there already.
+    """
+
+    settled: set[str]
+
+    def takes(self, name: str) -> bool:
+        """Tell whether a member was asked for at all; what was not cannot stop the rest."""
+
+    def writes(self, name: str, crc: int | None, size: int | None) -> bool:
+        """Tell whether it is to be written, from its CRC-32 and its size as far as they are known."""
+
+
+class Everything:
+    """Chooses every member."""
+
+    def __init__(self) -> None:
+        self.settled: set[str] = set()
+
+    def takes(self, _name: str) -> bool:
+        """Say yes."""
+        return True
+
+    def writes(self, _name: str, _crc: int | None, _size: int | None) -> bool:
+        """Say yes."""
+        return True
+
+
+@dataclass
+class Target:
+    """Where an archive is unpacked to, and how.
+
+    Attributes
+    ----------
+    tree : Path
+        The folder to write to. What is in it is cleared away before.
+    budget : Budget
+        What may be unpacked.
+    choice : Choice
+        Which members are written.
+    shown : str
+        What messages call the archive.
+    names : str or None
+        The encoding of names that do not say it themselves.
+    progress : Progress
+        Hears of the bytes that come.
+    """
+
+    tree: Path
+    budget: Budget
+    choice: Choice
+    shown: str = "the archive"
+    names: str | None = None
+    progress: Progress = SILENT
 
 
 class Archive(Protocol):
-    """What a sync needs of an archive."""
+    """An archive that has proved good; what of it was to be written lies beside DEST.
 
-    @property
-    def members(self) -> list[Member]:
-        """Every member, in the archive's order, each name once."""
+    Attributes
+    ----------
+    members : list of Member
+        Every member, each name once.
+    settled : set of str
+        Those that DEST holds already, just as they are.
+    """
 
-    def read(self, member: Member) -> Iterator[bytes]:
-        """Yield a file's content in pieces; raise ArchiveError unless it is whole."""
+    members: list[Member]
+    settled: AbstractSet[str]
 
-
-def looks_like_zip(path: Path) -> bool:
-    """Tell whether a file begins as a zip does (a member, or the end of an empty one)."""
-    with path.open("rb") as file:
-        return file.read(4) in {b"PK\x03\x04", b"PK\x05\x06"}
+    def materialise(self, wanted: Collection[str]) -> None:
+        """Make just the files and symlinks called `wanted` stand in the folder that was unpacked to."""
 
 
 def safe_name(name: str) -> str | None:
@@ -111,105 +185,80 @@ def safe_name(name: str) -> str | None:
     ArchiveError
         When the name would lead out of DEST or cannot be a file's name.
     """
+    return safe_or_none(name, lambda _: True, is_folder=True)
+
+
+def safe_or_none(name: str, takes: Callable[[str], bool], *, is_folder: bool) -> str | None:
+    """Return a name as `safe_name` does; also None when it is a bad one that nobody asked for."""
+    if name.isascii() and "./" not in name and not name.endswith(".") and _USUAL.fullmatch(name):
+        return name.removesuffix("/")
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in {"", "."}]
-    if not parts:
+    if not parts and is_folder:
         return None
-    if ".." in parts or plain.startswith("/") or re.match(r"[A-Za-z]:/", plain):
-        raise ArchiveError(
-            f"the archive's member {name!r} would be written outside the folder; nothing was written: "
-            "ask for an archive that is made inside its folder"
+    joined = "/".join(parts)
+    problem = _problem(plain, parts)
+    if problem is None or not takes(joined):
+        return joined if problem is None else None
+    shown = repr(name) if len(name) <= 100 else f"{name[:60]!r}..."
+    raise ArchiveError(f"the archive's member {shown} {problem}")
+
+
+def _problem(plain: str, parts: list[str]) -> str | None:
+    """Return why a name cannot be used, and what to do."""
+    renamed = "nothing was written: rename it where it was shared, or leave it out with --exclude"
+    if ".." in parts or (parts and plain.startswith("/")) or re.match(r"[A-Za-z]:/", plain):
+        return (
+            "would be written outside the folder; nothing was written: ask for an archive that is made inside its "
+            "folder, or leave it out with --exclude"
         )
-    if "\0" in plain:
-        raise ArchiveError(
-            f"the archive's member {name!r} has a name that no file can have; nothing was written: rename it "
-            "where it was shared"
+    if "\0" in plain or not parts:
+        return f"has a name that no file can have; {renamed}"
+    try:
+        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
+            return f"has a name longer than {_LONGEST_NAME} bytes; {renamed}"
+    except UnicodeEncodeError:
+        return (
+            "has a name that this Python cannot write with its locale; nothing was written: start it with "
+            "PYTHONUTF8=1, or in a UTF-8 locale"
         )
-    for part in parts:
-        if len(part.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
-            raise ArchiveError(
-                f"the archive's member {name[:60]!r}... has a name longer than {_LONGEST_NAME} bytes; nothing was "
-                "written: rename it where it was shared"
-            )
-    return "/".join(parts)
+    if len(parts) > _DEEPEST:
+        return f"lies in more than {_DEEPEST} folders; {renamed}"
+    return None
 
 
-@contextmanager
-def open_archive(path: Path, *, shown: str = "the archive") -> Iterator[Archive]:
-    """Open a zip or tar archive.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    shown : str, optional
-        What messages call it.
-
-    Yields
-    ------
-    Archive
-
-    Raises
-    ------
-    ArchiveError
-        When it is neither, is cut short, or has a member that cannot be written safely.
-    """
-    # A tar can end with a zip and a zip can follow a program: what a file begins with comes first.
-    tarred = not looks_like_zip(path) and _begins_as_tar(path)
-    is_zip = not tarred and (looks_like_zip(path) or zipfile.is_zipfile(path))
-    # One of the two readers is needed, and seldom the other one's compressors.
-    room = importlib.import_module(f"colab_magics.core.archives.{'zips' if is_zip else 'tars'}")
-    with room.opened(path, shown) as archive:
-        yield archive
-
-
-def checked(members: list[Member]) -> list[Member]:
-    """Refuse members that lie below a file or a symlink of the same archive, and links that lead out of DEST."""
+def checked(members: list[Member], takes: Callable[[str], bool]) -> list[Member]:
+    """Refuse members that lie below a file or a symlink of the same archive; what `takes` declines stops nothing."""
     kinds = {member.name: member.kind for member in members}
     sound: set[str] = {""}
     for member in members:
         parent = member.name.rpartition("/")[0]
         while parent not in sound:
-            if kinds.get(parent, "folder") != "folder":
+            if kinds.get(parent, "folder") != "folder" and takes(member.name) and takes(parent):
                 raise ArchiveError(
                     f"the archive's member {member.name!r} lies below {parent!r}, which is a {kinds[parent]} in the "
                     "same archive; nothing was written: ask for an archive that holds one or the other"
                 )
             sound.add(parent)
             parent = parent.rpartition("/")[0]
-        if member.kind == "link" and not _stays(member.name, member.target or "/"):
-            raise ArchiveError(
-                f"the archive's symlink {member.name!r} points outside the folder; nothing was written: leave it out "
-                "where it was shared, or with --exclude"
-            )
     return members
 
 
-class Names:
-    """Makes the names of many members safe: as `safe_name`, which looks at each folder once here."""
+def check_link(name: str, target: str) -> None:
+    """Refuse a symlink that leads out of DEST, or cannot be one."""
+    if "\0" in target or len(os.fsencode(target)) > _LONGEST_TARGET:
+        raise ArchiveError(
+            f"the archive's symlink {name!r} has a target that none can have; nothing was written: leave it out where "
+            "it was shared, or with --exclude"
+        )
+    if not _stays(name, target):
+        raise ArchiveError(
+            f"the archive's symlink {name!r} points outside the folder; nothing was written: leave it out where it "
+            "was shared, or with --exclude"
+        )
 
-    def __init__(self) -> None:
-        self._parents: dict[str, str] = {}
 
-    def many(self, names: list[str]) -> list[str | None]:
-        """Return names as `safe` does."""
-        text = "\0".join(["", *names, ""])
-        if any(odd in text for odd in _ODD) or max(map(len, names)) > _LONGEST_NAME // 4:
-            return list(map(self.safe, names))
-        if "/\0" in text:
-            return list(map(str.removesuffix, names, repeat("/")))
-        return [*names]
-
-    def safe(self, name: str) -> str | None:
-        """Return a member's name as `safe_name` does."""
-        parent, _, last = name.rpartition("/")
-        if len(last) > _LONGEST_NAME // 4 or last in {"", ".", ".."} or name[0] == "/" or _UNSAFE.search(last):
-            return safe_name(name)
-        known = self._parents.get(parent)
-        if known is None:
-            whole = safe_name(name) or ""
-            known = self._parents[parent] = whole.rpartition("/")[0]
-        return f"{known}/{last}" if known else last
+_LONGEST_TARGET = 4095  # bytes; one less than PATH_MAX on Linux
 
 
 def moment_of(dos: int, extra: bytes) -> float:
@@ -223,11 +272,9 @@ def moment_of(dos: int, extra: bytes) -> float:
     extra : bytes
         The extra fields; Info-ZIP's extended timestamp among them, in UTC, is the better source.
     """
-    while len(extra) >= 9:
-        kind, length = struct.unpack_from("<HH", extra)
-        if kind == _TIMESTAMP and length >= 5 and extra[4] & 1:
-            return clamped(float(struct.unpack_from("<i", extra, 5)[0]))
-        extra = extra[4 + length :]
+    for kind, data in fields(extra):
+        if kind == _TIMESTAMP and len(data) >= 5 and data[0] & 1:
+            return clamped(float(struct.unpack_from("<i", data, 1)[0]))
     return _dos_moment(dos)
 
 
@@ -241,15 +288,9 @@ def _dos_moment(dos: int) -> float:
         return datetime(1980, 1, 1).timestamp()  # noqa: DTZ001 - the earliest that it can say
 
 
-def clamped(moment: float) -> float:
+def clamped(moment: Any) -> float:
     """Return a time that every file system can hold: an archive can claim any number."""
-    return min(max(moment, 0.0), _LATEST) if moment == moment else 0.0  # a NaN is unequal to itself
-
-
-def _begins_as_tar(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(512)
-    return head.startswith(_COMPRESSED) or head[257:262] == b"ustar"
+    return float(min(max(moment, 0.0), _LATEST)) if moment == moment else 0.0  # a NaN is unequal to itself
 
 
 def _stays(name: str, target: str) -> bool:
@@ -257,4 +298,4 @@ def _stays(name: str, target: str) -> bool:
     parts = [part for part in target.split("/") if part not in {"", "."}]
     climbs = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
     depth = name.count("/")
-    return not os.path.isabs(target) and climbs <= depth and ".." not in parts[climbs:]
+    return bool(target) and not os.path.isabs(target) and climbs <= depth and ".." not in parts[climbs:]

@@ -6,120 +6,207 @@ files in them, modes without type bits.
 
 from __future__ import annotations
 
-import lzma
+import os
 import stat
 import struct
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
-from colab_magics.core.archives.members import PIECE, Member, checked, moment_of, safe_name
+from colab_magics.core.archives import directory
+from colab_magics.core.archives.directory import Entry
+from colab_magics.core.archives.members import PIECE, Member, Target, check_link, checked, moment_of, safe_or_none
+from colab_magics.core.archives.names import decoded
+from colab_magics.core.archives.tree import Tree
+from colab_magics.core.archives.unpacker import METHODS, Unpacker
+from colab_magics.core.common.cancellation import check
 from colab_magics.errors import ArchiveError
 
-__all__ = ["Zip", "member_of", "opened"]
+__all__ = ["HEADER", "Found", "Zip"]
+
+#: A member's header as it stands before its content.
+HEADER = struct.Struct("<4s5H3L2H")
 
 _ENCRYPTED = 0x1
+_MARKED_END = 0x2  # of LZMA: the content says itself where it ends
 _LONGEST_TARGET = 4096  # bytes; PATH_MAX on Linux
-# What the standard library raises, beside its own class, on records that make no sense.
-_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, ValueError, OverflowError)
 
 
-@contextmanager
-def opened(path: Path, shown: str) -> Iterator[Zip]:
-    """Open the zip at `path`; messages call it `shown`."""
-    with path.open("rb") as source:
-        try:
-            file = zipfile.ZipFile(source)
-        except NotImplementedError as error:
-            raise ArchiveError(
-                f"{shown} is a zip that cannot be unpacked here: {error}; share it as an older kind"
-            ) from None
-        except _BROKEN as error:
-            raise ArchiveError(f"{shown} is not a whole zip archive ({error}); run it again to fetch it anew") from None
-        with file:
-            yield Zip(file)
+class Found(NamedTuple):
+    """A member that was unpacked as it came, before the directory: what stood beside its content."""
+
+    offset: int
+    name: bytes
+    crc: int
+    packed: int
+    size: int
+    path: str | None  # None: it has none, or a bad one that nobody asked for
+    stamp: int  # the time stamp that its file was given, in nanoseconds
+    written: bool
 
 
 class Zip:
-    """An open zip.
+    """A zip, of which the first members may have been unpacked before.
 
     Parameters
     ----------
-    file : zipfile.ZipFile
-        It.
-    """
+    file : BinaryIO
+        The zip, or what follows those members; the directory at least.
+    start : int
+        Where in the zip the file begins, in bytes.
+    found : list of Found
+        Those members.
+    tree : Tree
+        Where they lie and the others go.
+    target : Target
+        As for every archive.
 
-    def __init__(self, file: zipfile.ZipFile) -> None:
-        self._file = file
-        found: dict[str, Member] = {}
-        for info in file.infolist():
-            member = member_of(info, self._target)
-            if member:
-                found.pop(member.name, None)  # as `unzip -o`: of two members with one name, the last stays
-                found[member.name] = member
-        self.members = checked(list(found.values()))
-
-    def _target(self, info: zipfile.ZipInfo) -> bytes:
-        return b"".join(self._pieces(info)) if info.file_size <= _LONGEST_TARGET else b"/"
-
-    def read(self, member: Member) -> Iterator[bytes]:
-        """Yield a file's content in pieces; raise ArchiveError unless it is whole."""
-        return self._pieces(member.entry)
-
-    def _pieces(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
-        left = info.file_size
-        try:
-            with self._file.open(info) as stream:
-                while piece := stream.read(PIECE):
-                    left -= len(piece)
-                    yield piece
-        except _BROKEN as error:
-            raise ArchiveError(f"the archive's member {info.filename!r} is damaged ({error}); run it again") from None
-        except (NotImplementedError, RuntimeError) as error:
-            raise ArchiveError(f"the archive's member {info.filename!r} cannot be unpacked here: {error}") from None
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            # The bz2 module speaks of damaged data so.
-            raise ArchiveError(f"the archive's member {info.filename!r} is damaged ({error}); run it again") from None
-        if left:
-            raise ArchiveError(f"the archive's member {info.filename!r} is {left} bytes short; run it again")
-
-
-def member_of(info: zipfile.ZipInfo, target: Callable[[zipfile.ZipInfo], bytes]) -> Member | None:
-    """Return what an entry of the central directory stands for; None for the archive's own root.
-
-    Parameters
+    Attributes
     ----------
-    info : zipfile.ZipInfo
-        The entry.
-    target : callable
-        Returns a symlink's content.
+    members, settled
+        See `Archive`.
     """
-    name = safe_name(info.filename)
-    if name is None:
-        return None
-    if info.flag_bits & _ENCRYPTED:
-        raise ArchiveError(f"the archive's member {info.filename!r} is encrypted; share it without a zip password")
-    mode, mtime = info.external_attr >> 16, _time(info)
-    if stat.S_ISLNK(mode):
-        text = target(info).decode("utf-8", "surrogateescape")
-        return Member(name, "link", info.file_size, info.CRC, mtime, target=text, entry=info)
-    if info.filename.endswith(("/", "\\")) or stat.S_ISDIR(mode):
-        return Member(name, "folder", 0, 0, mtime, entry=info)
-    if stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
-        raise ArchiveError(
-            f"the archive's member {info.filename!r} is a device or pipe; nothing was written: leave it out "
-            "where it was shared"
-        )
-    # Dropbox gives every entry mode 0744 without type bits: that says nothing about running it.
-    executable = stat.S_ISREG(mode) and bool(mode & stat.S_IXUSR)
-    return Member(name, "file", info.file_size, info.CRC, mtime, executable, entry=info)
+
+    def __init__(self, file: BinaryIO, start: int, found: list[Found], tree: Tree, target: Target) -> None:
+        self._file, self._start, self._tree, self._target = file, start, tree, target
+        entries, _ = directory.read_entries(file, start, target.shown)
+        self.settled: AbstractSet[str] = target.choice.settled
+        members: dict[str, Member] = {}
+        before = {each.offset: each for each in found} if start else {}
+        _check_overlaps(entries)
+        here: dict[str, tuple[Entry, Member]] = {}
+        for entry in entries:
+            if entry.offset < start:
+                arrived = before.pop(entry.offset, None)
+                if arrived is None or arrived[1:5] != entry[1:5]:
+                    raise _contradiction(entry)
+                name = arrived.path
+            else:
+                arrived, name = None, self._name(entry)
+            if name is None:
+                continue
+            member = self._member(name, entry)
+            if name in members:  # as `unzip -o`: of two members with one name, the last stays
+                del members[name]
+                here.pop(name, None)
+                tree.remove(name)
+            members[name] = member
+            if arrived is None or not entry.size:
+                here[name] = entry, member
+            elif arrived.written:
+                tree.written.add(name)
+                if int(member.mtime) * 1_000_000_000 != arrived.stamp:
+                    tree.restamp(member)
+        for stale in before.values():
+            if stale.written and stale.path not in members:
+                tree.remove(stale.path or "")
+        checked(list(members.values()), target.choice.takes)
+        self._unpack(here)
+        self.members = list(map(self._with_target, members.values()))
+
+    def materialise(self, wanted: Collection[str]) -> None:
+        """Make just the files and symlinks called `wanted` stand in the folder that was unpacked to."""
+        self._tree.materialise(self.members, wanted)
+
+    def _name(self, entry: Entry) -> str | None:
+        name = decoded(entry.name, entry.flags, entry.extra, self._target.names)
+        return safe_or_none(name, self._target.choice.takes, is_folder=name.endswith(("/", "\\")))
+
+    def _member(self, name: str, entry: Entry) -> Member:
+        mode, mtime = entry.mode, moment_of(entry.time, entry.extra)
+        kind = stat.S_IFMT(mode)
+        if kind == stat.S_IFLNK:
+            return Member(name, "link", entry.size, entry.crc, mtime)
+        if kind == stat.S_IFDIR or entry.name.endswith((b"/", b"\\")):
+            return Member(name, "folder", 0, 0, mtime)
+        if kind not in {0, stat.S_IFREG} and self._target.choice.takes(name):
+            raise ArchiveError(
+                f"the archive's member {name!r} is a device or pipe; nothing was written: leave it out where it was "
+                "shared, or with --exclude"
+            )
+        # Dropbox gives every entry mode 0744 without type bits: that says nothing about running it.
+        return Member(name, "file", entry.size, entry.crc, mtime, kind != 0 and bool(mode & stat.S_IXUSR))
+
+    def _with_target(self, member: Member) -> Member:
+        """Read where a symlink points, which is its content."""
+        if member.kind != "link" or member.name not in self._tree.written:
+            return member
+        content = self._tree.path(member.name).read_bytes() if member.size <= _LONGEST_TARGET else bytes(member.size)
+        text = content.decode("utf-8", "surrogateescape")
+        check_link(member.name, text)
+        return member._replace(target=text)
+
+    def _unpack(self, members: dict[str, tuple[Entry, Member]]) -> None:
+        """Unpack what is in the file; what was not asked for is not looked at."""
+        choice, asked = self._target.choice, []
+        for name, (entry, member) in members.items():
+            if member.kind == "folder" or not choice.takes(name):
+                continue
+            if entry.flags & _ENCRYPTED:
+                raise ArchiveError(f"the archive's member {name!r} is encrypted; share it without a zip password")
+            if entry.method not in METHODS:
+                raise ArchiveError(
+                    f"the archive's member {name!r} cannot be unpacked here: it is packed in a way (method "
+                    f"{entry.method}) that is rare; share it as an older kind, or leave it out with --exclude"
+                )
+            asked.append((entry, member, choice.writes(name, entry.crc, entry.size)))
+        self._target.budget.expect(sum(entry.size for entry, _, _ in asked))
+        with self._tree.unpacker() as unpacker:
+            for entry, member, write in asked:
+                self._tree.written.update([member.name] if write else [])
+                self._read(entry, member, unpacker, write=write)
+
+    def _read(self, entry: Entry, member: Member, unpacker: Unpacker, *, write: bool) -> None:
+        if not entry.size and entry.offset < self._start:  # it had nothing to be unpacked
+            unpacker.begin(member.name, 0, int(member.mtime) * 1_000_000_000, write)
+            unpacker.end(entry.crc, 0)
+            return
+        self._file.seek(entry.offset - self._start)
+        head = self._file.read(HEADER.size)
+        if len(head) < HEADER.size or head[:4] != b"PK\x03\x04":
+            raise _contradiction(entry)
+        names, extras = struct.unpack_from("<2H", head, HEADER.size - 4)
+        if self._file.read(names) != entry.name:
+            raise _contradiction(entry)
+        self._file.seek(extras, os.SEEK_CUR)
+        left, header = entry.packed, b""
+        if entry.method == 14:  # two bytes of version, the length of the properties, they themselves
+            properties = self._file.read(9)
+            left -= len(properties)
+            size = -1 if entry.flags & _MARKED_END else entry.size
+            header = properties[4:] + struct.pack("<q", size)
+        moment = int(member.mtime) * 1_000_000_000
+        unpacker.begin(member.name, entry.method, moment, write, header)
+        while left > 0 and (piece := self._file.read(min(PIECE, left))):
+            check()
+            left -= len(piece)
+            unpacker.part(memoryview(piece))
+        unpacker.end(entry.crc, entry.size)
 
 
-def _time(info: zipfile.ZipInfo) -> float:
-    year, month, day, hour, minute, second = info.date_time
-    date, clock = (year - 1980) << 9 | month << 5 | day, hour << 11 | minute << 5 | second // 2
-    return moment_of(date << 16 | clock, info.extra)
+def opened(path: Path, target: Target) -> Zip:
+    """Unpack the zip at `path`."""
+    target.budget.packed = path.stat().st_size
+    with path.open("rb") as file, Tree(target) as tree:
+        return Zip(file, 0, [], tree, target)
+
+
+def _check_overlaps(entries: list[Entry]) -> None:
+    """Refuse members that share their bytes, as in archives that are made to fill disks."""
+    end = 0
+    for entry in sorted(entries):
+        if entry.offset < end:
+            raise ArchiveError(
+                f"the archive's member {entry.name.decode('utf-8', 'replace')!r} shares its content with another, as "
+                "in an archive that is made to fill disks; nothing was written: ask for one that is whole"
+            )
+        end = entry.offset + HEADER.size + len(entry.name) + entry.packed
+
+
+def _contradiction(entry: Entry) -> ArchiveError:
+    name = entry.name.decode("utf-8", "replace")
+    return ArchiveError(
+        f"the archive's member {name!r} is damaged (its directory says something else of it); nothing was written: "
+        "run it again to fetch it anew"
+    )

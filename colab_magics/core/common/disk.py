@@ -6,16 +6,18 @@ import errno
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from colab_magics.errors import ArchiveError, ColabMagicsError, LayoutError, TransferError
 
-__all__ = ["Limits", "check_ratio", "check_room", "check_writable", "disk_errors", "size_text"]
+__all__ = ["Budget", "check_room", "check_writable", "disk_errors", "free_room_noted", "size_text"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_ASKED = 1 << 25  # bytes that are written between two looks at the room on the disk
+_SUSPICIOUS = 1 << 30  # bytes above which the ratio is looked at
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -29,9 +31,7 @@ def disk_errors(path: Path, shown: str | None = None) -> Iterator[None]:
     except OSError as error:
         shown = shown or str(path)
         if error.errno in _FULL:
-            raise TransferError(
-                f"the disk of {shown!r} is full ({size_text(_free(path))} left); free some room and run it again"
-            ) from None
+            raise _full(shown, error.free if isinstance(error, _FullError) else _free(path)) from None
         if error.errno == errno.EFBIG:
             raise TransferError(
                 f"the disk of {shown!r} takes no file as large as this; choose another disk, or raise ulimit -f"
@@ -67,40 +67,90 @@ def check_writable(root: Path, folders: Iterable[str], shown: str) -> None:
             raise TransferError(f"{what} may not be written here; choose another place, or change its rights")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How far an archive may go.
+class Budget:
+    """What an archive may unpack to; asked for every piece before that is written, by whichever thread writes it.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder on the disk that is written to.
+    place : str
+        What messages call that place.
 
     Attributes
     ----------
-    spare : int
-        Bytes that must stay free on DEST's disk.
-    ratio : float
-        How many times as large as its packed form an archive of more than 1 GB may be.
+    packed, unpacked : int
+        Bytes that have come, and what they were unpacked to so far.
     """
 
-    spare: int = 1 << 20  # the manifest and the file system's own need
-    ratio: float = 500.0
+    def __init__(self, folder: Path, place: str) -> None:
+        self._folder, self._place = folder, place
+        self._spare = _spare()
+        self._ratio = _number("COLAB_MAGICS_MAX_RATIO", 500.0)
+        self._lock = threading.Lock()
+        self.reset()
 
-    @classmethod
-    def load(cls) -> Limits:
-        """Read them from ``COLAB_MAGICS_MIN_FREE`` and ``COLAB_MAGICS_MAX_RATIO``."""
-        return cls(int(_number("COLAB_MAGICS_MIN_FREE", cls.spare)), _number("COLAB_MAGICS_MAX_RATIO", cls.ratio))
+    def reset(self) -> None:
+        """Begin anew."""
+        self.packed = self.unpacked = 0
+        self._unasked = _ASKED  # written since the disk was asked last: it is, before the first byte
+
+    def spend(self, size: int, *, written: bool = True) -> None:
+        """Account for what is about to be unpacked, and written or only checked.
+
+        Raises
+        ------
+        ArchiveError
+            When it grows beyond all measure; says how to allow it.
+        TransferError
+            When the disk is full.
+        """
+        with self._lock:
+            self.unpacked += size
+            self._unasked += size if written else 0
+            ask = self._unasked >= _ASKED
+            if ask:
+                self._unasked = 0
+        self._check_ratio(self.unpacked)
+        if ask and (free := _free(self._folder)) < self._spare + _ASKED and free < self._spare + size:
+            raise _full(self._place, free)
+        if ask and free < self._spare + _ASKED:
+            self._unasked = _ASKED  # from here on each time
+
+    def expect(self, size: int) -> None:
+        """Refuse a content that says beforehand that it will be too large."""
+        self._check_ratio(self.unpacked + size)
+
+    def _check_ratio(self, unpacked: int) -> None:
+        if unpacked > _SUSPICIOUS and unpacked > self.packed * self._ratio:
+            raise ArchiveError(
+                f"the archive unpacks {size_text(self.packed)} to {size_text(unpacked)} and more, as one does that is "
+                f"made to fill disks; nothing was written: set COLAB_MAGICS_MAX_RATIO higher than {self._ratio:g} if "
+                "that is right"
+            )
 
 
-def check_ratio(packed: int, unpacked: int, shown: str) -> None:
-    """Refuse an archive that grows beyond all measure.
+@contextmanager
+def free_room_noted(path: Path) -> Iterator[None]:
+    """Note how full a disk was when it refused to take more: what is cleared away afterwards counts as free again."""
+    try:
+        yield
+    except ColabMagicsError:
+        raise
+    except OSError as error:
+        if error.errno in _FULL and not isinstance(error, _FullError):
+            raise _FullError(error.errno or 0, error.strerror or "", _free(path)) from None
+        raise
 
-    Raises
-    ------
-    ArchiveError
-        When its members together are that large; says how to allow it.
-    """
-    if unpacked > 1 << 30 and unpacked > packed * Limits.load().ratio:
-        raise ArchiveError(
-            f"{shown} unpacks {size_text(packed)} to {size_text(unpacked)}, as an archive does that is made to fill "
-            f"disks; nothing was written: set COLAB_MAGICS_MAX_RATIO={unpacked // max(packed, 1) + 1} if that is right"
-        )
+
+class _FullError(OSError):
+    def __init__(self, number: int, text: str, free: int) -> None:
+        super().__init__(number, text)
+        self.free = free
+
+
+def _full(shown: str, free: int) -> TransferError:
+    return TransferError(f"the disk of {shown!r} is full ({size_text(free)} left); free some room and run it again")
 
 
 def _number(name: str, default: float) -> float:
@@ -109,6 +159,11 @@ def _number(name: str, default: float) -> float:
         return float(text) if text else default
     except ValueError:
         raise ColabMagicsError(f"{name}={text!r} is not a number") from None
+
+
+def _spare() -> int:
+    """Return how many bytes must stay free: at least what the manifest and the file system itself need."""
+    return int(_number("COLAB_MAGICS_MIN_FREE", 1 << 20))
 
 
 def check_room(path: Path, needed: int, shown: str, *, written: int = 0) -> None:
@@ -131,7 +186,7 @@ def check_room(path: Path, needed: int, shown: str, *, written: int = 0) -> None
         When fewer bytes are free.
     """
     free = _free(path) + written
-    if needed + Limits.load().spare > free:
+    if needed + _spare() > free:
         raise TransferError(
             f"{shown!r} needs {size_text(needed)} and its disk has {size_text(free)} left; free some room, choose "
             "another disk, or take less with --include and --exclude"

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from colab_magics.core.archives.members import Member
-from colab_magics.core.common.bulk import uncollected
 from colab_magics.core.syncing.manifest import FOLDER, Manifest, Record
 from colab_magics.core.syncing.options import Selection
 
@@ -96,7 +95,6 @@ class Decision:
         return bool(self.added or self.updated or self.folders or self.backups or self.removals)
 
 
-@uncollected()
 def decide(
     members: Iterable[Member],
     tree: Tree,

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from colab_magics.core.common.bulk import uncollected
-
 __all__ = [
     "FOLDER",
     "MANIFEST",
@@ -88,7 +86,6 @@ class Manifest:
     links: dict[str, dict[str, object]] = field(default_factory=dict)
 
     @classmethod
-    @uncollected()
     def load(cls, dest: Path) -> Manifest:
         """Read DEST's manifest; a missing or unreadable one is an empty one, so the worst case is more work."""
         try:
@@ -109,7 +106,6 @@ class Manifest:
         except _UNREADABLE:
             return cls()
 
-    @uncollected()
     def dump(self) -> bytes:
         """Return the manifest as the bytes of its file."""
         records = self.files.values()

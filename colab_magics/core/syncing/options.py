@@ -50,6 +50,7 @@ class Options:
     unpack: bool = False
     sha256: str | None = None
     dry_run: bool = False
+    names: str | None = None
 
     @property
     def signature(self) -> dict[str, object]:
@@ -59,6 +60,7 @@ class Options:
             "exclude": list(self.selection.exclude),
             "unpack": self.unpack,
             "sha256": self.sha256,
+            "names": self.names,
         }
 
 

@@ -7,38 +7,29 @@ import shutil
 import stat
 import tempfile
 import time
-from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
-from functools import partial
-from itertools import repeat
 from pathlib import Path
 
-from colab_magics.core.archives.members import PIECE, Archive, Member, clamped
-from colab_magics.core.archives.stream.parts import UnstreamableError
-from colab_magics.core.archives.stream.streaming import Stream
-from colab_magics.core.archives.stream.table import Table
-from colab_magics.core.common.attributes import is_no_folder_rename, set_mode, set_mtime, symlink
-from colab_magics.core.common.bulk import uncollected
-from colab_magics.core.common.cancellation import Stopped, check, committing
-from colab_magics.core.common.disk import check_writable, size_text
+from colab_magics.core.archives.members import Archive, Member, clamped
+from colab_magics.core.common.attributes import is_no_folder_rename, set_mode, set_mtime
+from colab_magics.core.common.cancellation import Stopped, committing
+from colab_magics.core.common.disk import check_writable, free_room_noted, size_text
 from colab_magics.core.http.client import Received
 from colab_magics.core.http.partial import clear_but_part
 from colab_magics.core.syncing.decision import Decision
 from colab_magics.core.syncing.journal import Journal, is_pending, places_for
 from colab_magics.core.syncing.manifest import (
     FOLDER,
-    MANIFEST,
     Manifest,
     Record,
-    dump_columns,
     sibling_path,
     work_path,
-    write_whole,
 )
-from colab_magics.errors import ArchiveError, Interrupted, LinkError, TransferError
+from colab_magics.errors import Interrupted, LinkError, TransferError
 
-__all__ = ["OneFile", "bring_all", "bring_in", "stage", "work_folder"]
+__all__ = ["OneFile", "bring_in", "stage", "work_folder"]
 
 
 class OneFile:
@@ -52,18 +43,22 @@ class OneFile:
         Where it was downloaded to.
     received : Received
         What is known of it.
+    tree : Path
+        The folder that it is staged in.
     """
 
-    def __init__(self, name: str, path: Path, received: Received) -> None:
+    def __init__(self, name: str, path: Path, received: Received, tree: Path) -> None:
         mtime = received.answer.mtime if received.answer.mtime is not None else time.time()
-        self.path = path
+        self._path, self._place = path, tree / name
         self.members = [Member(name, "file", received.size, received.crc, clamped(mtime))]
+        self.settled: AbstractSet[str] = frozenset()
 
-    def read(self, _member: Member) -> Iterator[bytes]:
-        """Yield the content in pieces."""
-        with self.path.open("rb") as file:
-            while piece := file.read(PIECE):
-                yield piece
+    def materialise(self, wanted: Collection[str]) -> None:
+        """Move it there if it is wanted."""
+        if wanted:
+            self._place.parent.mkdir(parents=True, exist_ok=True)
+            self._path.rename(self._place)
+            set_mtime(self._place, int(self.members[0].mtime) * 1_000_000_000)
 
 
 @contextmanager
@@ -84,7 +79,8 @@ def work_folder(root: Path, *, dry_run: bool) -> Iterator[Path]:
     made = [parent for parent in work.parents if not parent.exists() or parent.name == FOLDER]
     work.mkdir(parents=True, exist_ok=True)
     try:
-        yield work
+        with free_room_noted(root):
+            yield work
         shutil.rmtree(work, ignore_errors=True)
     except BaseException as error:
         kept = ""
@@ -105,8 +101,8 @@ def work_folder(root: Path, *, dry_run: bool) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def stage(archive: Archive, decision: Decision, work: Path, *, keep: bool) -> dict[str, Record]:
-    """Write what is new into ``work/tree``, and prove every other member too.
+def stage(archive: Archive, decision: Decision, tree: Path, origin: str) -> dict[str, Record]:
+    """Make just what is new stand in `tree`.
 
     Parameters
     ----------
@@ -114,108 +110,25 @@ def stage(archive: Archive, decision: Decision, work: Path, *, keep: bool) -> di
         What the link holds.
     decision : Decision
         What is written.
-    work : Path
-        The folder to write in.
-    keep : bool
-        False proves all members and writes none.
+    tree : Path
+        The folder that the archive was unpacked to.
+    origin : {'folder', 'file'}
+        What the link is to.
 
     Returns
     -------
     dict of str to Record
         The files that were written.
     """
-    if isinstance(archive, Stream):
-        if keep:
-            return _staged(archive, decision, work / "tree")
-        archive.finish()
-        return {}
-    wanted = {member.name for member in decision.written} if keep else set()
-    records: dict[str, Record] = {}
-    for member in archive.members:
-        check()
-        if member.name not in wanted:
-            for _ in archive.read(member) if member.kind == "file" else ():
-                check()
-            continue
-        place = work / "tree" / member.name
-        with _distinct(member):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if member.kind == "link":
-                symlink(member.target or "", place, member.name)
-                continue
-            _write(archive, member, place)
-        origin = "file" if isinstance(archive, OneFile) else "folder"
-        records[member.name] = Record(member.size, _finished(place, member), member.crc, origin)
-    return records
-
-
-@uncollected()
-def _staged(stream: Stream, decision: Decision, tree: Path) -> dict[str, Record]:
-    """Complete what was written on its way: rights, and away with what is not needed."""
-    written = {member.name for member in decision.written}
-    if not written.isdisjoint(stream.skipped):
-        raise UnstreamableError("a file in DEST was changed meanwhile")
-    root = os.fspath(tree)
-    arrived = [member for member in stream.members if member.kind == "file" and member.name not in stream.skipped]
-    files = arrived
-    if len(arrived) != len(written):
-        files = [member for member in arrived if member.name in written]
-    names = [member.name for member in files]
+    archive.materialise({member.name for member in decision.written})
+    files = [member for member in decision.written if member.kind == "file"]
     stamps = [int(member.mtime) * 1_000_000_000 for member in files]
-    records = _records(files, names, stamps)
-    stream.finish()  # what stands above was done beside the last of it
-    if len(arrived) != len(written):
-        for member in arrived:
-            if member.name not in written:
-                os.unlink(f"{root}/{member.name}")
-    for member in files:
-        if member.executable:
-            _make_executable(tree / member.name)
-    if files and os.stat(f"{root}/{names[0]}").st_mtime_ns != stamps[0]:
+    if files and os.stat(tree / files[0].name).st_mtime_ns != stamps[0]:
         # This disk keeps time stamps in its own way.
-        records = _records(files, names, [os.stat(f"{root}/{name}").st_mtime_ns for name in names])
-    return records
-
-
-def _records(files: list[Member], names: list[str], stamps: list[int]) -> dict[str, Record]:
-    rows = zip([member.size for member in files], stamps, [member.crc for member in files], repeat("folder"))
-    return dict(zip(names, map(partial(tuple.__new__, Record), rows), strict=True))
-
-
-@uncollected()
-def bring_all(root: Path, work: Path, stream: Stream, table: Table, links: dict[str, dict[str, object]]) -> None:
-    """Make a DEST of all that came: what `decide`, `stage` and `bring_in` do of files that are all new.
-
-    Parameters
-    ----------
-    root : Path
-        DEST, which is not there.
-    work : Path
-        The folder that was staged in.
-    stream : Stream
-        What came.
-    table : Table
-        Its members.
-    links : dict of str to dict
-        What the manifest says of the link.
-    """
-    tree = work / "tree"
-    folders = sorted(set(table.folders))
-
-    def manifest(stamps: array[int]) -> bytes:
-        numbers = table.sizes, stamps, table.crcs
-        return dump_columns(links, folders, table.names, *numbers, "d" * len(table.names))
-
-    data = manifest(table.stamps)
-    stream.finish()
-    for name in table.folders:
-        os.makedirs(tree / name, exist_ok=True)
-    if table.names and os.stat(tree / table.names[0]).st_mtime_ns != table.stamps[0]:
-        # This disk keeps time stamps in its own way.
-        data = manifest(array("q", [os.stat(tree / name).st_mtime_ns for name in table.names]))
-    write_whole(tree / FOLDER / MANIFEST, data)
-    with committing():
-        tree.rename(root)
+        stamps = [os.stat(tree / member.name).st_mtime_ns for member in files]
+    return {
+        member.name: Record(member.size, stamp, member.crc, origin) for member, stamp in zip(files, stamps, strict=True)
+    }
 
 
 @committing()
@@ -278,25 +191,6 @@ def bring_in(root: Path, shown: str, work: Path, decision: Decision, manifest: M
     ).commit(root)
 
 
-def _write(archive: Archive, member: Member, place: Path) -> None:
-    if isinstance(archive, OneFile):
-        archive.path.rename(place)
-        return
-    with place.open("xb") as file:
-        for piece in archive.read(member):
-            check()
-            file.write(piece)
-
-
-def _finished(place: Path, member: Member) -> int:
-    """Give a new file its rights and its time stamp; return that as the disk keeps it, in nanoseconds."""
-    if member.executable:
-        _make_executable(place)
-    mtime_ns = int(member.mtime) * 1_000_000_000
-    set_mtime(place, mtime_ns)
-    return place.stat().st_mtime_ns
-
-
 def _make_executable(place: Path) -> None:
     mode = stat.S_IMODE(place.stat().st_mode)
     set_mode(place, mode | (mode & 0o444) >> 2)  # who may read it may run it
@@ -307,15 +201,3 @@ def _keep_mode(old: Path, new: Path, *, executable: bool) -> None:
     set_mode(new, stat.S_IMODE(old.lstat().st_mode))
     if executable:
         _make_executable(new)
-
-
-@contextmanager
-def _distinct(member: Member) -> Iterator[None]:
-    """On a disk that folds names, as those of Windows and macOS do, two members can be one file."""
-    try:
-        yield
-    except FileExistsError:
-        raise ArchiveError(
-            f"the archive's member {member.name!r} has the name of another one on this disk, which does not tell "
-            "upper from lower case; nothing was written: rename one of them, or choose another disk"
-        ) from None

@@ -12,17 +12,15 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
 from pathlib import Path
 
 from colab_magics import masking
-from colab_magics.core.archives.members import Archive, looks_like_zip, open_archive
-from colab_magics.core.archives.stream.parts import UnstreamableError
-from colab_magics.core.archives.stream.streaming import Stream
-from colab_magics.core.archives.stream.table import Table
+from colab_magics.core.archives.members import Archive, Target
+from colab_magics.core.archives.names import check_encoding
+from colab_magics.core.archives.opening import is_zip, take, unpack
 from colab_magics.core.common import layout
 from colab_magics.core.common.attributes import Losses, collected
-from colab_magics.core.common.disk import check_room, disk_errors
+from colab_magics.core.common.disk import Budget, check_room, disk_errors
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.core.common.results import SyncResult
 from colab_magics.core.common.settings import Settings
@@ -47,7 +45,7 @@ from colab_magics.core.syncing.disktree import DiskTree
 from colab_magics.core.syncing.filter import Choice
 from colab_magics.core.syncing.manifest import Manifest, Record, join_names, sibling_path
 from colab_magics.core.syncing.options import Options, Selection
-from colab_magics.core.syncing.staging import OneFile, bring_all, bring_in, stage, work_folder
+from colab_magics.core.syncing.staging import OneFile, bring_in, stage, work_folder
 from colab_magics.errors import ArchiveError, LayoutError, LinkError, TokenError
 
 __all__ = ["is_complete", "sync"]
@@ -67,6 +65,7 @@ def sync(
     unpack: bool = False,
     sha256: str | None = None,
     password: str | None = None,
+    names: str | None = None,
     dry_run: bool = False,
     approve: Callable[[Manifest, str], None] | None = None,
     settings: Settings | None = None,
@@ -95,6 +94,8 @@ def sync(
         The digest that a file link's content must have, in hexadecimal.
     password : str, optional
         ``secret:NAME`` of the link's password.
+    names : str, optional
+        The encoding of a zip's names that do not say it themselves: ``shift_jis``, ``gbk``.
     dry_run : bool, optional
         Say what would happen and change nothing. A folder is fetched for that, and thrown away.
     approve : callable, optional
@@ -134,10 +135,12 @@ def sync(
         )
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise ArchiveError(f"--sha256 takes 64 hexadecimal digits, not {sha256!r}")
+    if names is not None:
+        check_encoding(names)
     understood = _understood(link, settings)
     key = secrets.named(password, settings) if password else None
     selection = Selection(tuple(include), tuple(exclude))
-    options = Options(selection, once, mirror, force, unpack, sha256 and sha256.lower(), dry_run)
+    options = Options(selection, once, mirror, force, unpack, sha256 and sha256.lower(), dry_run, names)
     with Client(settings.dropbox_url, password=key, progress=progress) as client:
         result = _Run(understood, options, client, settings, progress, approve).into(dest)
     result.seconds = time.monotonic() - began
@@ -152,12 +155,13 @@ def is_complete(
     exclude: Sequence[str] = (),
     unpack: bool = False,
     sha256: str | None = None,
+    names: str | None = None,
     settings: Settings | None = None,
 ) -> bool:
     """Tell, without the network, whether ``sync(..., once=True)`` with these arguments would find nothing to do."""
     settings = settings or Settings.load()
     selection = Selection(tuple(include), tuple(exclude))
-    options = Options(selection, once=True, unpack=unpack, sha256=sha256 and sha256.lower())
+    options = Options(selection, once=True, unpack=unpack, sha256=sha256 and sha256.lower(), names=names)
     return done_before(_understood(link, settings), dest, options, settings) is not None
 
 
@@ -241,38 +245,28 @@ class _Run:
             raise LinkError(
                 "--sha256 is for a link to one file, since Dropbox makes a folder's zip anew each time; leave it out"
             )
+        tree = work / "tree"
+        target = Target(
+            tree,
+            Budget(work, str(place.shown)),
+            Choice(place.root, manifest, self.options),
+            f"what {self.link.shown} sent",
+            self.options.names,
+            self.progress,
+        )
         if place.name is None and not answer.is_resumable and response.head.startswith(_MEMBER):
-            choice = Choice(place.root, manifest, self.options)
-            with (
-                closing(Stream(work / "tree", choice, f"what {self.link.shown} sent", self.progress)) as stream,
-                suppress(UnstreamableError),
-            ):
-                size = self.client.read(response, stream.take)
-                received = Received(answer, size, 0, "", size)
-                all_new = choice.takes_all and not stream.skipped and self.approve is None
-                if all_new and stream.table and stream.table.is_sound:
-                    return self._bring_all(place, work, stream, stream.table, received)
-                return self._apply(place, work, manifest, stream, received)
-            shutil.rmtree(work / "tree", ignore_errors=True)
-            manifest, response = Manifest.load(place.root), self.client.open(self.link)
+            archive = self.client.read(response, lambda source: take(source, target))
+            size = target.budget.packed
+            return self._apply(place, work, manifest, archive, Received(answer, size, 0, "", size))
         received = self.client.download(response, work / PART)
         self._check_digest(received)
         if place.name is not None:
-            return self._apply(place, work, manifest, OneFile(place.name, work / PART, received), received)
-        if answer.is_folder and not self.options.unpack and not looks_like_zip(work / PART):
+            return self._apply(place, work, manifest, OneFile(place.name, work / PART, received, tree), received)
+        if answer.is_folder and not self.options.unpack and not is_zip(work / PART):
             raise ArchiveError(
                 f"{self.link.shown} did not answer with a zip of its folder; open it in a browser and run it again"
             )
-        with open_archive(work / PART, shown=f"what {self.link.shown} sent") as archive:
-            return self._apply(place, work, manifest, archive, received)
-
-    def _bring_all(self, place: Place, work: Path, stream: Stream, table: Table, received: Received) -> SyncResult:
-        """Do what `_apply` does where everything is new, a column at a time."""
-        size = sum(table.sizes)
-        check_room(place.root, size, str(place.shown), written=size)
-        entry = self._entry(place, table.names, table.folders, received)
-        bring_all(place.root, work, stream, table, {link.identity: entry for link in (self.typed, self.link)})
-        return SyncResult(place.shown, added=table.names, bytes_received=received.transferred)
+        return self._apply(place, work, manifest, unpack(work / PART, target), received)
 
     def _apply(self, place: Place, work: Path, manifest: Manifest, archive: Archive, received: Received) -> SyncResult:
         options = self.options
@@ -284,15 +278,14 @@ class _Run:
             once=options.once,
             mirror=options.mirror and place.name is None,
             force=options.force,
-            settled=archive.settled if isinstance(archive, Stream) else frozenset(),
+            settled=archive.settled,
         )
         self._say_left(place, decision)
         size = sum(member.size for member in decision.written)
-        there = size if isinstance(archive, Stream) and not options.dry_run else 0
-        check_room(place.root, size, str(place.shown), written=there)
-        records = stage(archive, decision, work, keep=not options.dry_run)
-        decision.drop(self.losses.links)
+        check_room(place.root, size, str(place.shown), written=0 if options.dry_run else size)
         if not options.dry_run:
+            records = stage(archive, decision, work / "tree", "folder" if place.name is None else "file")
+            decision.drop(self.losses.links)
             self._remember(place, manifest, decision, records, received)
             if self.approve:
                 self.approve(manifest, self.typed.identity)

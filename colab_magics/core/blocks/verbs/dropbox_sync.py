@@ -50,6 +50,7 @@ class _DropboxSync(Verb):
         add("--include", metavar="GLOB", action="append", default=[], help="only members that match (repeatable)")
         add("--exclude", metavar="GLOB", action="append", default=[], help="no members that match (repeatable)")
         add("--unpack", action="store_true", help="LINK is an archive (zip, tar, tar.gz, ...): unpack it into DEST")
+        add("--names", metavar="ENCODING", help="of a zip's names that do not say it themselves, as shift_jis or gbk")
         add("--sha256", metavar="HEX", help="a file link's content must have this digest")
         add("--password", metavar="secret:NAME", help="for a password-protected link")
 
@@ -83,7 +84,7 @@ class _DropboxSync(Verb):
         from colab_magics.core.syncing import sync  # here: loading must not wait for it
 
         args = step.args
-        chosen = {name: getattr(args, name) for name in ("include", "exclude", "unpack", "sha256")}
+        chosen = {name: getattr(args, name) for name in ("include", "exclude", "unpack", "sha256", "names")}
         return args.once and sync.is_complete(args.link, args.dest, **chosen, settings=settings)
 
     def run(self, step: Step, call: Call) -> SyncResult:
@@ -100,6 +101,7 @@ class _DropboxSync(Verb):
             exclude=args.exclude,
             unpack=args.unpack,
             sha256=args.sha256,
+            names=args.names,
             password=args.password,
             dry_run=call.dry_run,
             approve=call.frozen.approval(step) if call.frozen else None,
@@ -125,6 +127,8 @@ class _DropboxSync(Verb):
 
         args, lines, words = step.args, [], []
         words += [f"--{flag}" for flag in ("once", "mirror", "force", "unpack") if getattr(args, flag)]
+        if args.names:
+            raise PlanError("a script cannot do --names, since unzip may not; leave it out, or unpack in Python")
         if args.sha256:
             words += ["--sha256", script.word(args.sha256)]
             script.need(step, "sha256sum", "shasum", '"$PYTHON"')
