@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import Venv
-from ends import IS_COLABS
+from ends import ONE_VARIANT
 
 from colab_magics.sandbox import package
 
@@ -123,7 +123,7 @@ def find_uv() -> str | None:
 
 
 _UV = pytest.param("uv", marks=pytest.mark.skipif(find_uv() is None, reason="uv is not installed"))
-INSTALLERS = ["pip"] if IS_COLABS else ["pip", _UV]
+INSTALLERS = ["pip"] if ONE_VARIANT else ["pip", _UV]
 
 
 def wheelhouse(folder: Path, *projects: tuple[str, str]) -> Path:

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ends import IS_COLABS
+from ends import ONE_VARIANT
 
 from colab_magics.core.blocks.export.script import export
 
 __all__ = ["SHELLS", "Done", "play", "programs", "recording", "tree", "watched"]
 
-SHELLS = ("dash",) if IS_COLABS else ("dash", "bash")
+SHELLS = ("dash",) if ONE_VARIANT else ("dash", "bash")
 # What POSIX names, and mktemp, readlink and gzip, which every system has.
 _TOOLS = (
     "awk cat chmod cksum cmp comm cp cut dd dirname false find grep gzip head kill ln ls mkdir mktemp mv od readlink "

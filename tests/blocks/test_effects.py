@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ends import IS_COLABS
+from ends import ONE_VARIANT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -190,7 +190,7 @@ class Model:
         return repr(seen)
 
 
-@settings(max_examples=100 if IS_COLABS else 1000)
+@settings(max_examples=100 if ONE_VARIANT else 1000)
 @given(st.lists(step, max_size=8), st.data())
 def test_every_allowed_schedule_ends_as_the_sequential_run(block: list[str], data: st.DataObject) -> None:
     """Whatever order the waits leave open, each step sees the same and the end is the same.

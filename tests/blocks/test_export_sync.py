@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ends import IS_COLABS
+from ends import ONE_VARIANT
 from scripts import SHELLS, play, programs, recording, tree, watched
 
 from colab_magics import sandbox
@@ -73,7 +73,7 @@ def block() -> str:
     [
         ("dash", "curl", "unzip"),
         ("dash", "wget", "python3"),
-        *([] if IS_COLABS else [("bash", "curl", "python3"), ("bash", "wget", "unzip")]),
+        *([] if ONE_VARIANT else [("bash", "curl", "python3"), ("bash", "wget", "unzip")]),
     ],
 )
 def test_it_does_what_the_block_does(

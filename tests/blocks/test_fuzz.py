@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from ends import IS_COLABS
+from ends import ONE_VARIANT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ from colab_magics.core.git.specs import parse_spec
 from colab_magics.core.secrets import tokenfile
 from colab_magics.errors import ColabMagicsError
 
-pytestmark = pytest.mark.skipif(IS_COLABS, reason="what it tries depends on no version")
+pytestmark = pytest.mark.skipif(ONE_VARIANT, reason="what it tries depends on no version")
 
 BLOCK = """\
 \ufeffmount_drive --on colab,kaggle  # a comment
