@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import functools
 import getpass
 import os
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ColabMagics", "load", "unload"]
 
 _loaded: ColabMagics | None = None
+_RUNS_MAGICS = {"run_line_magic", "run_cell_magic"}  # the methods of a shell that call a magic
 
 
 @functools.cache
@@ -172,33 +174,16 @@ class ColabMagics(Magics):
         return ask
 
     def _shown(self, result: Any, lines: Lines) -> Any:
-        """Print a result's line, and keep IPython from showing it once more as the value of this cell."""
+        """Print a result's lines; return it, unless the cell would show it once more as the value of its last line."""
         lines.end()
         for text in described(result):
             lines.say(text)
-        events, formatter = self._running.events, self._running.display_formatter.ipython_display_formatter
-        formatter.singleton_printers[id(result)] = _nothing
-        hook: Any = sys.displayhook
-
-        def show(value: Any) -> None:
-            """Do with a value what IPython does; for ours without the prompt, behind which nothing would stand."""
-            if value is result and hook is self._running.displayhook:
-                hook.update_user_ns(value)
-                hook.fill_exec_result(value)
-            else:
-                hook(value)
-
-        def forget(*_: object) -> None:
-            formatter.singleton_printers.pop(id(result), None)
-            if sys.displayhook is show:
-                sys.displayhook = hook
-            with contextlib.suppress(ValueError):
-                events.unregister("post_run_cell", forget)
-
-        if not hasattr(self.shell, "kernel"):
-            sys.displayhook = show
-        events.register("post_run_cell", forget)
-        return result
+        if not _is_last_line():
+            return result
+        hook = self._running.displayhook
+        hook.update_user_ns(result)  # it is `_`, as every value of a cell
+        hook.fill_exec_result(result)
+        return None
 
     @observe("mask")
     def _mask_changed(self, _change: object) -> None:
@@ -224,8 +209,17 @@ def _usage(verb: str, error: Exception) -> UsageError:
     return UsageError(f"{error} (see {'%%' if verb == 'bootstrap' else '%'}{verb}?)")
 
 
-def _nothing(_result: object) -> None:
-    """Show nothing."""
+def _is_last_line() -> bool:
+    """Tell whether IPython will show what the running magic returns: the cell's next instruction says so."""
+    frame = sys._getframe()  # noqa: SLF001 - as IPython's own magics look at who calls
+    while frame.f_back is not None and frame.f_code.co_name not in _RUNS_MAGICS:
+        frame = frame.f_back
+    while frame.f_back is not None and frame.f_code.co_name in _RUNS_MAGICS:
+        frame = frame.f_back
+    following = (found for found in dis.get_instructions(frame.f_code) if found.offset > frame.f_lasti)
+    shows = next(following, None)
+    # Python before 3.12 has an instruction of its own for it.
+    return shows is not None and (shows.opname == "PRINT_EXPR" or shows.argrepr == "INTRINSIC_PRINT")
 
 
 def load(shell: InteractiveShell) -> None:

@@ -109,7 +109,7 @@ def test_a_sync_returns_a_result_and_prints_one_line(
     assert os.fspath(result) == "proj"
     assert Path("proj/a.txt").read_text() == "a"
     shown = capsys.readouterr().out
-    assert shown.count("1 added") == 1
+    assert shown.count("1 added") == 2, "the magic's line, and the repr of x"
     assert link.partition("rlkey=")[2].partition("&")[0] not in shown
 
 
@@ -127,6 +127,37 @@ def test_a_result_is_shown_once_as_the_value_of_its_cell_and_again_when_asked_fo
     capsys.readouterr()
     run(shell, "x")
     assert "proj: 1 added" in capsys.readouterr().out
+
+
+def test_a_magics_lines_are_shown_once_wherever_it_stands(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Alone, before other lines, kept in a variable, in a function; what names it again shows it again."""
+    Path("data").mkdir()
+    for source, times in (
+        ("%symlink data one", 1),
+        ("%symlink data two\n1", 1),
+        ("three = %symlink data three", 1),
+        ("four = %symlink data four\nfour", 2),
+        ("five = %symlink data five\nfive.path;", 1),
+        ("def make():\n    return get_ipython().run_line_magic('symlink', 'data six')\nkept = make()", 1),
+        ("%symlink -q data seven", 0),
+    ):
+        hook, printers = sys.displayhook, dict(shell.display_formatter.ipython_display_formatter.singleton_printers)
+        run(shell, source)
+        assert capsys.readouterr().out.count("-> data") == times, source
+        assert sys.displayhook is hook
+        assert shell.display_formatter.ipython_display_formatter.singleton_printers == printers
+
+
+def test_values_are_put_in_where_it_is_known_what_was_quoted(shell: InteractiveShell) -> None:
+    """A value is one word and is not read again; single quotes keep a dollar; a function's own names count."""
+    Path("it's a b").mkdir()
+    shell.user_ns |= {"b": "B", "name": "it's a b"}
+    run(shell, "%symlink $name 'a$b'")
+    assert Path("a$b").is_symlink()
+    run(shell, "def link(place):\n    %symlink {name} $place\nlink('from a function')")
+    assert Path("from a function").is_symlink()
 
 
 def test_quiet_prints_nothing(

@@ -113,10 +113,15 @@ def test_a_result_is_shown_once(kernel: str, tmp_path: Path, box: sandbox.Sandbo
     """The line of a magic stands once in the saved notebook, and the result again where it is asked for."""
     (box.folder("data") / "a.txt").write_text("a")
     notebook = cells(
-        "%load_ext colab_magics", "link = '''" + box.folder_link("data") + "'''", "%dropbox_sync $link proj", "_", "_"
+        "%load_ext colab_magics",
+        "link = '''" + box.folder_link("data") + "'''",
+        "%dropbox_sync $link proj",
+        "_",
+        "x = %dropbox_sync $link again\nx",
     )
     execute(notebook, kernel, tmp_path)
     assert [output.output_type for output in notebook.cells[2].outputs] == ["stream"]
     assert shown(notebook.cells[2]).count("proj: 1 added") == 1
     assert [output.output_type for output in notebook.cells[3].outputs] == ["execute_result"]
     assert "proj: 1 added" in shown(notebook.cells[3])
+    assert [output.output_type for output in notebook.cells[4].outputs] == ["stream", "execute_result"]
