@@ -39,7 +39,7 @@ def gate() -> Iterator[Gate]:
 @pytest.fixture
 def kernel(box: sandbox.Sandbox, tmp_path: Path) -> Iterator[Kernel]:
     """A real kernel that has the extension."""
-    with running(tmp_path / "kernel") as started:
+    with running(tmp_path / "kernel", PYTHONWARNINGS="ignore") as started:
         started.run("%load_ext colab_magics")
         yield started
 
