@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import stat
 from pathlib import Path
@@ -12,8 +13,9 @@ from trees import BACKUP, WHOLE, asked, key_of, tree
 from zips import Entry, tar_of, zip_of
 
 from colab_magics import masking
+from colab_magics.core.common import disk
 from colab_magics.core.syncing.sync import is_complete, sync
-from colab_magics.errors import ArchiveError, ColabMagicsError, LayoutError, LinkError, TokenError
+from colab_magics.errors import ArchiveError, ColabMagicsError, LayoutError, LinkError, TokenError, TransferError
 from colab_magics.sandbox import Sandbox
 
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -120,7 +122,7 @@ class TestFiles:
         assert is_complete(link, "d.bin", sha256=right)
         with pytest.raises(ArchiveError, match="64 hexadecimal digits"):
             sync(link, "d.bin", sha256="abc")
-        with pytest.raises(LinkError, match="--sha256 is for a link to one file"):
+        with pytest.raises(LinkError, match="--sha256 is for one file"):
             sync(box.folder_link(box.folder("f")), "f", sha256=right)
 
     def test_a_password_is_a_secret(self, box: Sandbox, proj: Path) -> None:
@@ -169,6 +171,26 @@ class TestOneRequest:
             result = sync(f"{base}/d.bin", "d.bin")
         assert (result.updated, result.backed_up) == (["d.bin"], ["d.bin"])
         assert [headers.get("If-None-Match") for _, headers in seen] == [None, '"1"', None]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_that_fills_the_disk_is_stopped_while_it_comes(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the last free byte is taken; at once, when its length says that it cannot fit."""
+    sizes: list[int] = []
+
+    def free(_: Path) -> int:
+        sizes.append(sum(path.stat().st_size for path in Path().rglob("*") if path.is_file()))
+        return 5_000_000 - sizes[-1]
+
+    content = bytes(9_000_000)
+    answer = Answer(200, gzip.compress(content), {"Content-Encoding": "gzip"}) if packed else Answer(200, content)
+    monkeypatch.setattr(disk, "_free", free)
+    monkeypatch.setenv("COLAB_MAGICS_MIN_FREE", "2000000")
+    with serving(answer) as (base, _), pytest.raises(TransferError, match="its disk has"):
+        sync(f"{base}/d.bin", "d.bin")
+    assert max(sizes) <= 3_000_000
+    assert packed == (max(sizes) > 1_000_000)
+    assert os.listdir() == []
 
 
 class TestUnpack:

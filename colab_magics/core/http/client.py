@@ -175,7 +175,7 @@ class Client(AbstractContextManager["Client"]):
 
         return self._retrying(response.link, attempt)
 
-    def download(self, response: Response, into: Path) -> Received:
+    def download(self, response: Response, into: Path, *, room: Callable[[int], object] = lambda _: None) -> Received:
         """Write the content of `response` to a file; go on with what an earlier run has left there of the same.
 
         Parameters
@@ -184,6 +184,9 @@ class Client(AbstractContextManager["Client"]):
             It; nothing of it was read yet.
         into : Path
             The file.
+        room : callable, optional
+            Raises what is to be raised when there is no room for so many bytes; asked before anything comes, if its
+            length is known, and before each piece is written.
 
         Raises
         ------
@@ -199,7 +202,9 @@ class Client(AbstractContextManager["Client"]):
                 if part.size and not part.transferred:
                     self._progress.say(f"{link.shown}: going on after the {size_text(part.size)} of an earlier run")
                 self._progress.advance(part.size)
+                room((part.total or part.size) - part.size)
                 for piece in response:
+                    room(len(piece))
                     part.take(file, piece)
                     self._progress.advance(len(piece))
             if part.total is not None and part.size != part.total:

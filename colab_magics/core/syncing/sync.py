@@ -12,6 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from colab_magics import masking
@@ -202,6 +203,10 @@ class _Run:
         with self.client.open(self.link, etag=etag) as response:
             if earlier and response.is_unchanged:
                 return self._locked(earlier, response)
+            if self.options.sha256 is not None and response.answer.is_folder:
+                raise LinkError(
+                    "--sha256 is for one file, since Dropbox makes a folder's zip anew each time; leave it out"
+                )
             return self._locked(place_of(self.link, response.answer, dest, self.options, self.settings), response)
 
     def _clear_beside(self, done: SyncResult) -> None:
@@ -235,17 +240,13 @@ class _Run:
             return result
 
     def _work(self, place: Place, work: Path, response: Response) -> SyncResult:
-        manifest, answer = Manifest.load(place.root), response.answer
+        manifest = Manifest.load(place.root)
         etag = validator(self.link, place, manifest, self.options)
-        if etag is not None and (response.is_unchanged or answer.etag == etag):
+        if etag is not None and (response.is_unchanged or response.answer.etag == etag):
             return self._still_there(place, manifest)
         if response.is_unchanged:  # but what is here is no longer what the manifest says
             response = self.client.open(self.link)
-        if self.options.sha256 is not None and answer.is_folder:
-            raise LinkError(
-                "--sha256 is for a link to one file, since Dropbox makes a folder's zip anew each time; leave it out"
-            )
-        tree = work / "tree"
+        answer, tree = response.answer, work / "tree"
         target = Target(
             tree,
             Budget(work, str(place.shown)),
@@ -258,7 +259,7 @@ class _Run:
             archive = self.client.read(response, lambda source: take(source, target))
             size = target.budget.packed
             return self._apply(place, work, manifest, archive, Received(answer, size, 0, "", size))
-        received = self.client.download(response, work / PART)
+        received = self.client.download(response, work / PART, room=partial(check_room, work, shown=str(place.shown)))
         self._check_digest(received)
         if place.name is not None:
             return self._apply(place, work, manifest, OneFile(place.name, work / PART, received, tree), received)
