@@ -8,7 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,17 @@ def wheelhouse(folder: Path, *projects: tuple[str, str]) -> Path:
             (source / path).write_text(text)
         code = f"import _build; _build.build_wheel({str(folder)!r})"
         subprocess.run([sys.executable, "-c", code], cwd=source, check=True)
+    return folder
+
+
+def repacked(name: str, folder: Path) -> Path:
+    """Make a folder that holds the wheel of a distribution of the tests' own environment."""
+    dist = metadata.distribution(name)
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / f"{name}-{dist.version}-py3-none-any.whl", "w") as wheel:
+        for file in dist.files or []:
+            if file.parts[0] != ".." and "__pycache__" not in file.parts:
+                wheel.write(str(file.locate()), str(file))
     return folder
 
 

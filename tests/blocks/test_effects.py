@@ -46,7 +46,7 @@ def waits(block: str, *, links: dict[str, str] | None = None, **settings: object
         ("dropbox_sync LINK proj\npip install ./proj[extra]", [[], [1]]),
         ("dropbox_sync LINK proj\npip install --editable=proj", [[], [1]]),
         ("dropbox_sync LINK proj\nprivate_pip ./proj/lib", [[], [1]]),
-        ("private_pip -e a/lib\ndropbox_sync LINK lib", [[], [1]]),
+        ("private_pip -e a/lib\ndropbox_sync LINK src/lib", [[], [1]]),
         ("private_pip -e a/lib --src code\ndropbox_sync LINK lib", [[], []]),
         ("dropbox_sync LINK a\nrun ls\ndropbox_sync LINK b\nsymlink x y", [[], [1], [2], [2]]),
         ("mount_drive\ndropbox_sync LINK a\nsymlink drive:x b", [[], [], [1]]),
@@ -90,12 +90,15 @@ def test_a_requirements_file_that_is_there_is_read_for_what_it_names() -> None:
 
 
 def test_what_a_requirements_file_clones_is_written() -> None:
-    """A repository to be developed in lies beside the notebook or below --src, pip's below src."""
+    """A repository to be developed in lies below src, as pip's, or below --src; or where it was cloned earlier."""
     address = "git+https://github.com/acme/lib.git@v1#egg=other"
     Path("requirements.txt").write_text(f"-e {address}\n-e git+https://ghp_{'0' * 36}@github.com/acme/x\nsix\n")
     block = "dropbox_sync LINK {}\nprivate_pip -r requirements.txt --src {}"
     assert waits(block.format("code/lib/data", "code")) == [[], [1]]
     assert waits(block.format("lib", "code")) == [[], []]
+    assert waits("dropbox_sync LINK src/lib\nprivate_pip -r requirements.txt") == [[], [1]]
+    assert waits("dropbox_sync LINK lib\nprivate_pip -r requirements.txt") == [[], []]
+    Path("lib/.git").mkdir(parents=True)
     assert waits("dropbox_sync LINK lib\nprivate_pip -r requirements.txt") == [[], [1]]
     assert waits("dropbox_sync LINK src/data\npip install -r requirements.txt") == [[], [1]]
 

@@ -245,9 +245,8 @@ def test_a_server_that_insists_on_a_user_name_is_served(
 ) -> None:
     """Real git against a real server that refuses every other name, standing in for the host."""
     from colab_magics import sandbox
-    from colab_magics.core.common.progress import SILENT
     from colab_magics.core.common.settings import Settings
-    from colab_magics.core.packages.auth_retry import Errand, Options
+    from colab_magics.core.packages.auth_retry import CredentialsRetry
 
     with sandbox.start(activate=False, token=token) as box:
         lib = box.private_repo("acme/lib")
@@ -255,8 +254,8 @@ def test_a_server_that_insists_on_a_user_name_is_served(
         usernames = hosts.usernames
         monkeypatch.setattr(hosts, "usernames", lambda _, token, given: usernames(host, token, given))
         with Broker({box.git_host: credential(token, given)}) as broker:
-            errand = Errand(Options(), Settings(), SILENT)
-            found = errand.persist(broker, lambda: refs.resolve([parse_spec(lib.spec)], broker))
+            retry = CredentialsRetry(Settings())
+            found = retry.run(broker, lambda: refs.resolve([parse_spec(lib.spec)], broker))
             assert found[0].commit == lib.head
 
 

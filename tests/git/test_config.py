@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from credentials import credential, server
+from credentials import TOKEN, credential, server
 
 from colab_magics.core.git import refs
 from colab_magics.core.git.broker import Broker
@@ -150,3 +150,22 @@ def test_what_cannot_be_undone_is_named_and_the_token_not_accused(box: Sandbox) 
         refs.resolve([parse_spec(lib.spec)], broker)
     assert f"url.http://***@{box.git_host}/.insteadof in" in caught.value.refused
     assert STALE not in caught.value.refused
+
+
+def test_a_variable_of_gits_with_a_known_secret_reaches_no_child() -> None:
+    """The others do, and git works: it refuses a key without a value."""
+    environ = {
+        **os.environ,
+        "GIT_CONFIG_COUNT": "3",
+        "GIT_CONFIG_KEY_0": "http.extraHeader",
+        "GIT_CONFIG_VALUE_0": f"Authorization: Bearer {TOKEN}",
+        "GIT_CONFIG_KEY_1": f"url.https://x:{TOKEN}@github.com/.insteadOf",
+        "GIT_CONFIG_VALUE_1": "gh:",
+        "GIT_CONFIG_KEY_2": "user.name",
+        "GIT_CONFIG_VALUE_2": "me",
+    }
+    with Broker({"github.com": credential(TOKEN)}) as broker:
+        env = broker.environment(environ)
+        done = subprocess.run(["git", "config", "user.name"], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "me\n"
+    assert not [name for name, value in env.items() if TOKEN in value]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from colab_magics.core.git.errors import read_refusal, told_to_build
+from colab_magics.core.git.errors import read_refusal
 
 GITHUB = "https://github.com/acme/lib.git"
 
@@ -120,21 +120,3 @@ def test_what_a_build_prints_is_no_refusal() -> None:
         "error: 404",
     ):
         assert read_refusal(said) is None
-
-
-def test_the_lines_that_matter_of_a_failed_build() -> None:
-    """What the build said itself, without the installer's frame around it; else the last lines."""
-    framed = (
-        "Collecting x\n  error: subprocess-exited-with-error\n\n"
-        "  \N{MULTIPLICATION SIGN} Getting requirements to build wheel did not run successfully.\n  │ exit code: 1\n"
-        "  ╰─> [3 lines of output]\n      Traceback (most recent call last):\n"
-        '        File "setup.py", line 1\n      RuntimeError: no compiler\n      [end of output]\n\n'
-        "  note: This error originates from a subprocess, and is likely not a problem with pip.\n"
-    )
-    assert told_to_build(framed) == (
-        '    Traceback (most recent call last):\n      File "setup.py", line 1\n    RuntimeError: no compiler'
-    )
-    uv = "Using Python 3.13.1 x\nResolved 1 package\n   Building x @ git+https://x\n  no compiler\n"
-    assert told_to_build(uv) == "    no compiler"
-    assert told_to_build("a\n\n  b\nc\n", lines=2) == "      b\n    c"
-    assert told_to_build("") == ""

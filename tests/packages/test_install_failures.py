@@ -228,7 +228,7 @@ def test_a_clone_that_is_interrupted_is_none(place: Place, box: Sandbox, tmp_pat
     lib = box.private_repo("acme/secretlib", submodules={"secretlib/data": data})
     box.deny(data)
     assert "(403)" in place.run(f"install({lib.spec!r}, editable=True)").message
-    assert os.listdir() == []
+    assert os.listdir("src") == []
     box.deny(data, denied=False)
     place.run(f"install({lib.spec!r}, editable=True)\nimport secretlib")
-    subprocess.run(["git", "fsck"], cwd="secretlib", check=True, capture_output=True)
+    subprocess.run(["git", "fsck"], cwd="src/secretlib", check=True, capture_output=True)

@@ -126,10 +126,19 @@ def test_what_is_wrong_with_a_file_is_said() -> None:
         read(write("-r none.txt"))
     with pytest.raises(InstallError, match="names itself"):
         read(write("-r ./r.txt"))
-    Path("r.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(InstallError, match="not UTF-8"):
+    Path("r.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InstallError, match="not text of its encoding"):
         read(Path("r.txt"))
     token = "glpat-0123456789abcdefghij"
     with pytest.raises(TokenError, match=r"'r.txt': revoke it") as caught:
         read(write(f"x @ git+https://oauth2:{token}@gitlab.com/a/b"))
     assert token not in repr(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "latin-1", "cp1252"])
+def test_a_file_is_text_of_the_encoding_that_pip_reads_it_in(encoding: str) -> None:
+    """With a mark at its beginning, as an editor or PowerShell writes it, or named in its first lines."""
+    head = "" if encoding.startswith("utf") else f"# -*- coding: {encoding} -*-\n"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    Path("r.txt").write_text(f"{mark}{head}one>=1  # größer\n", encoding)
+    assert read(Path("r.txt")).others == ["one>=1"]

@@ -211,7 +211,10 @@ def test_pip_itself_is_of_the_same_mind(venv: Venv, tmp_path: Path, monkeypatch:
     subprocess.run([*pip, "-q", "--no-index", "--no-deps", str(wheels / "one-1.0-py3-none-any.whl")], check=True)
     known = subprocess.run([*pip, "--help"], check=True, capture_output=True, text=True).stdout
     words = ["--no-index", "-f", str(wheels), "one"]
-    for option in sorted(pip_args.FLAGS - {"--user", "--isolated", "--quiet", "--no-use-pep517", "--no-compile"}):
+    for option in sorted(
+        {f"--{name}" for name in pip_args.FLAGS}
+        - {"--user", "--isolated", "--quiet", "--no-use-pep517", "--no-compile"}
+    ):
         words += [option] if re.search(rf"{option}\b", known) else []
     for option, value in _VALUES.items():
         words += [option, value] if option in known else []

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from colab_magics.core.blocks.plan import Step
 from colab_magics.core.common import environment, layout
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.packages import requirements
+from colab_magics.core.packages.pip_args import parse_line
 
 __all__ = ["Effects", "Paths", "Touches", "effects_of", "longest_chain", "waits_of", "waves_of"]
 
@@ -281,20 +281,16 @@ class Touches:
         folder = os.path.dirname(name)
         try:
             lines = list(requirements.lines(Path(path)))
-        except (OSError, UnicodeDecodeError):
+        except (OSError, ValueError, LookupError):
             return
-        for line in lines:
-            nested = re.match(r"(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", line)
-            clone = requirements.clone(line)
-            local = re.match(r"(?:-e|--editable)[ =]?\s*(\S+)|(\.{0,2}/\S*)", line)
-            if clone:
-                self._note(self._written, clones(clone))
-            elif nested:
-                self._requirements(os.path.join(folder, nested[1]), clones, depth + 1)
-            elif local and "://" not in line:
+        for asked in map(parse_line, lines):
+            for inner in asked.files + asked.constraints:
+                self._requirements(os.path.join(folder, inner), clones, depth + 1)
+            for text in asked.editables + asked.targets:
                 # pip reads a folder's path from the working folder, not from the file's.
-                written = shlex.split(local[1] or local[2])[0]
-                self._note(self._written, re.sub(r"\[[^]/]*\]$", "", written))
+                place = clones(clone) if (clone := requirements.clone(text)) and asked.editables else text
+                if clone or ("://" not in place and (asked.editables or place.startswith((".", "/")))):
+                    self._note(self._written, re.sub(r"\[[^]/]*\]$", "", place))
 
     def _note(self, among: set[str], typed: str) -> None:
         path, passed = self._paths.resolve(typed)

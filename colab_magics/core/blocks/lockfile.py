@@ -175,7 +175,10 @@ class Lock:
         if not found.repositories:
             return name
         copy = folder / f"requirements-{len(list(folder.iterdir()))}.txt"
-        lines = [*found.others, *(self._pinned_line(entry.spec.text) for entry in found.repositories)]
+        lines = [
+            *found.others,
+            *(self._pinned_line(f"{'-e ' * entry.editable}{entry.spec.text}") for entry in found.repositories),
+        ]
         copy.write_text("".join(f"{line}\n" for line in lines), "utf-8")
         return str(copy)
 
@@ -183,9 +186,13 @@ class Lock:
         line = requirements.repository(text)
         if not isinstance(line, requirements.Repository):
             return text
-        part = f"#subdirectory={line.spec.subdirectory}" if line.spec.subdirectory else ""
-        address = f"git+{line.spec.url}@{self._locked(line.spec)}{part}"
+        parts = [f"subdirectory={line.spec.subdirectory}"] if line.spec.subdirectory else []
         extras = f"[{','.join(line.spec.extras)}]" if line.spec.extras else ""
+        if line.editable and line.name:
+            parts.append(f"egg={line.name}{extras}")
+        address = f"git+{line.spec.url}@{self._locked(line.spec)}{'#' * bool(parts)}{'&'.join(parts)}"
+        if line.editable:
+            return f"--editable={address}"
         return f"{line.name}{extras} @ {address}" if line.name else address
 
     def _locked(self, spec: Spec, *, bare: bool = False) -> str:

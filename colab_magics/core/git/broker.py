@@ -105,7 +105,7 @@ class Broker:
             Where git will run: a clone may have a configuration of its own.
         """
         env = clean_environment(environ)
-        self._entries = gitconfig.read({**(os.environ if environ is None else environ), "PATH": env["PATH"]}, folder)
+        self._entries = gitconfig.read(env, os.environ if environ is None else environ, folder)
         env |= {
             "GIT_TERMINAL_PROMPT": "0",
             "LANGUAGE": "en",  # what git says is read here
@@ -114,12 +114,7 @@ class Broker:
         words = (sys.executable, "-I", "-S", credential_helper.__file__, str(self.folder / "socket"))
         # git tells its helpers too when a credential was good; nothing is kept here, so no Python need start for it.
         helper = f'f() {{ test "$1" = store || exec {shlex.join(words)} "$1"; }}; f'
-        # A variable of git's that holds a known secret would be seen by build scripts.
-        settings = [
-            (entry.key, entry.value)
-            for entry in self._entries
-            if entry.scope == "command" and masking.redact(entry.value + entry.key) == entry.value + entry.key
-        ]
+        settings = [(entry.key, entry.value) for entry in self._entries if entry.scope == "command"]
         instead: list[tuple[str, str]] = []
         for host, credential in self.credentials.items():
             if credential is None:

@@ -36,10 +36,15 @@ class Entry:
     value: str
 
 
-def read(environ: Mapping[str, str], folder: Path | None = None) -> list[Entry]:
-    """Read all that is configured for git in a folder, in git's order; nothing where git cannot say."""
+def read(clean: Mapping[str, str], environ: Mapping[str, str], folder: Path | None = None) -> list[Entry]:
+    """Read all that is configured for git in a folder, in git's order; nothing where git cannot say.
+
+    `environ` has what of git's own variables is not in the `clean` environment, as they hold a known secret.
+    """
     command = ["git", "config", "--null", "--show-scope", "--show-origin", "--list"]
-    env = {name: value for name, value in environ.items() if not name.startswith("GIT_TRACE")}
+    # git refuses a key without its value; which key that was does not matter any longer.
+    stand_ins = {name: "left.out" for name in environ if name.startswith(("GIT_CONFIG_KEY", "GIT_CONFIG_VALUE"))}
+    env = {**stand_ins, **clean}
     try:
         done = subprocess.run(command, env=env, cwd=folder, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     except OSError:

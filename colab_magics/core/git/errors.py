@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Kind", "Refusal", "read_refusal", "told_to_build"]
+__all__ = ["Kind", "Refusal", "read_refusal"]
 
 Kind = Literal["refused", "needs token", "forbidden", "not found", "no ref", "no network", "ssh", "server", "large"]
 
@@ -70,11 +69,6 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
         _NO_REF,
     ),
 )
-_NOISE = re.compile(
-    r"note: This error originates|^\s*hint: |DEPRECATION|end of output|"
-    r"^\s*(?:Using Python \d|Updat(?:ing|ed) \w+://|Resolved \d+ package|Building \S+ @ |Looking in (?:links|indexes):|"
-    r"Running command git |[0-9a-f]{40}$)"
-)
 _KNOWN = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _PATTERNS)
 
 
@@ -98,27 +92,6 @@ def read_refusal(output: str) -> Refusal | None:
                 kind, host, path, line.removeprefix("fatal: ").removeprefix("error: "), url.startswith("http:")
             )
     return None
-
-
-def told_to_build(output: str, *, lines: int = 15) -> str:
-    """Return what matters of a failed build's output: its own last lines, not what the installer says around them.
-
-    Parameters
-    ----------
-    output : str
-        What the installer printed.
-    lines : int, optional
-        How many to keep.
-
-    Returns
-    -------
-    str
-        The lines, indented for a message.
-    """
-    quoted = re.search(r"╰─>[^\n]*\n(?P<own>.*?)\n[^\n]*\[end of output\]", output, re.DOTALL)
-    text = quoted["own"] if quoted else output
-    kept = [line for line in text.splitlines() if line.strip(" │|") and not _NOISE.search(line)][-lines:]
-    return textwrap.indent(textwrap.dedent("\n".join(kept)), "    ")
 
 
 def _split(url: str) -> tuple[str, str]:

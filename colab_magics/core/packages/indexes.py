@@ -141,22 +141,24 @@ class Indexes:
         self.credentials[host] = Credential(credential.token, username)
         return urlunsplit(parts._replace(netloc=f"{username}@{host}"))
 
+    def without_password(self, url: str, source: str) -> str:
+        """Return the address of a configured index without its password, which is asked for from now on."""
+        parts = urlsplit(url)
+        password = parts.username if hosts.takes_token_as_username(_host(parts)) else parts.username and parts.password
+        if len(password or "") < 8:
+            return url
+        return self._keep(parts, Credential(Secret(unquote(password or ""), source)))
+
     def _without_passwords(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the variables that name indexes with a password, without it: build scripts see them too."""
         cleaned = {}
         for name in _VARIABLES:
-            words = environ.get(name, "").split()
-            for number, word in enumerate(words):
+            words = []
+            for word in environ.get(name, "").split():
                 label, at, url = word.rpartition("=") if re.match(r"[\w-]+=\w+://", word) else ("", "", word)
-                parts = urlsplit(url)
-                if hosts.takes_token_as_username(_host(parts)) and len(parts.username or "") >= 8:
-                    secret = Secret(unquote(parts.username or ""), f"the environment variable {name}")
-                    words[number] = label + at + self._keep(parts, Credential(secret))
-                    cleaned[name] = " ".join(words)
-                elif parts.password and len(parts.password) >= 8 and parts.username:
-                    secret = Secret(unquote(parts.password), f"the environment variable {name}")
-                    words[number] = label + at + self._keep(parts, Credential(secret))
-                    cleaned[name] = " ".join(words)
+                words.append(label + at + self.without_password(url, f"the environment variable {name}"))
+            if words != environ.get(name, "").split():
+                cleaned[name] = " ".join(words)
         return cleaned
 
 

@@ -15,10 +15,10 @@ from colab_magics.core.common.settings import Settings
 from colab_magics.core.git import lfs
 from colab_magics.core.git.broker import Broker
 from colab_magics.core.git.specs import is_bare, parse_spec
-from colab_magics.core.packages import expiry, installed, installers, stale_modules
-from colab_magics.core.packages.auth_retry import Errand, Item, Options
+from colab_magics.core.packages import auth_retry, expiry, installed, installers, pip_args, stale_modules
 from colab_magics.core.packages.indexes import Indexes
-from colab_magics.core.packages.installation import Installation
+from colab_magics.core.packages.installation import Installation, Item, Options
+from colab_magics.core.packages.installers import Installer
 from colab_magics.core.secrets import secrets
 from colab_magics.errors import InstallError
 
@@ -51,9 +51,9 @@ def install(
     requirements : sequence of path-like, optional
         Requirements files that are installed together with them.
     editable : bool, optional
-        Clone beside the notebook and install in place; a folder is installed where it lies.
+        Clone into a folder beside the notebook and install in place; a folder is installed where it lies.
     src : path-like, optional
-        The folder that clones go into, by default the working folder.
+        The folder that clones go into, by default ``src``.
     upgrade, force, no_deps : bool, optional
         As pip's ``--upgrade``, ``--force-reinstall`` and ``--no-deps``.
     token : str, optional
@@ -105,22 +105,22 @@ def install(
     )
     if token is not None and not token.startswith("secret:"):
         secrets.refuse_token_argument(token)
-    indexes = Indexes(settings)
     options = Options(
-        constraints=tuple(path.absolute() for path in _files(constraints, "constraints", settings)),
-        indexes=indexes.options(index_url, extra_index_urls),
         token=token,
-        src=Path(layout.expand(src or ".", settings)),
+        src=layout.expand(src, settings) if src else None,
         upgrade=upgrade,
         force=force,
         no_deps=no_deps,
         dry_run=dry_run,
+        constraints=tuple(path.absolute() for path in _files(constraints, "constraints", settings)),
+        index_url=index_url,
+        extra_index_urls=tuple(extra_index_urls),
     )
     files = _files(requirements, "requirements", settings)
     items = _items(specs, settings, editable=editable)
     if not items and not files:
         raise InstallError("nothing to install; give org/repo, or -r FILE")
-    result = Installation(items, files, options, indexes, settings, progress).run()
+    result = Installation(items, files, options, settings, progress).run()
     for note in expiry.notes():
         progress.say(note)
     result.seconds = time.monotonic() - began
@@ -137,16 +137,22 @@ def pip_install(arguments: Sequence[str], *, settings: Settings | None = None, p
     """
     settings = settings or Settings.load()
     secrets.refuse_literal(arguments)
-    errand = Errand(Options(), settings, progress)
-    pip, indexes = installers.choose(settings.installer), Indexes(settings)
+    retry, asked, indexes = auth_retry.CredentialsRetry(settings), pip_args.parse(arguments), Indexes(settings)
+    installer = installers.choose(settings.installer, indexes, asked)
+    if installer.uv and not installer.is_told and installers.has_pip():
+        installer = Installer()
     before = installed.snapshot()
-    with Broker(errand.credentials([])) as broker, tempfile.TemporaryDirectory(prefix="colab_magics-") as scratch:
+    with Broker(retry.credentials([])) as broker, tempfile.TemporaryDirectory(prefix="colab_magics-") as scratch:
 
         def run() -> None:
             env = {**indexes.environment(broker), "TMPDIR": scratch}
-            errand.check(pip.pip(arguments, env), "pip install", None, broker)
+            done = installer.run_words(asked.targets if installer.is_told else arguments, env)
+            if done.status and installer.uv and installers.has_pip():
+                done = Installer().run_words(arguments, env)
+            auth_retry.check(done, "pip install", None, broker)
 
-        errand.persist(broker, run)
+        retry.run(broker, run)
+    stale_modules.activate_user_site()
     news = [dist for key, dist in installed.snapshot().items() if before.get(key) != dist]
     stale_modules.activate(dist.key for dist in news if dist.editable)
     for dist in news:

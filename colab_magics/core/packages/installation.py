@@ -1,11 +1,11 @@
-"""One installation: resolve, skip what is there, install the rest, see what has changed."""
+"""One installation: request, resolve, skip what is there, install with the credentials retry, see what has changed."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -16,19 +16,131 @@ from colab_magics.core.common.results import InstallResult, Package
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.git import lfs, refs
 from colab_magics.core.git.broker import Broker
-from colab_magics.core.git.checkout import checkout, contains, fetch_large, head
+from colab_magics.core.git.checkout import checkout, contains, fetch_large, head, origin
 from colab_magics.core.git.refs import Remote
-from colab_magics.core.git.specs import canonical
-from colab_magics.core.packages import expiry, installed, installers, requirements, satisfied, stale_modules
-from colab_magics.core.packages.auth_retry import Errand, Item, Options
+from colab_magics.core.git.specs import Spec, canonical
+from colab_magics.core.packages import (
+    auth_retry,
+    expiry,
+    failures,
+    installed,
+    installers,
+    pip_args,
+    requirements,
+    satisfied,
+)
+from colab_magics.core.packages import stale_modules as modules
 from colab_magics.core.packages.indexes import Indexes
 from colab_magics.core.packages.installed import Dist
-from colab_magics.core.packages.installers import Order
+from colab_magics.core.packages.installers import Installer, InstallRequest
+from colab_magics.core.packages.pip_args import PipArguments
+from colab_magics.core.packages.requirements import Requirements
 from colab_magics.core.secrets import tokenfile
 from colab_magics.core.secrets.secrets import Credential
 from colab_magics.errors import InstallError
 
-__all__ = ["Installation"]
+__all__ = ["Installation", "Item", "Options"]
+
+#: Where clones to develop in go by default, as pip's. One in the working folder itself would be imported in place of
+#: the package that it holds, as an empty namespace: Python looks there first.
+_SRC = "src"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to install; `colab_magics.core.packages.install.install` says what each means."""
+
+    token: str | None = None
+    src: Path | None = None
+    upgrade: bool = False
+    force: bool = False
+    no_deps: bool = False
+    dry_run: bool = False
+    constraints: tuple[Path, ...] = ()
+    index_url: str | None = None
+    extra_index_urls: tuple[str, ...] = ()
+
+
+@dataclass
+class Item:
+    """A thing to install: its spec, what its ref is now, what is installed of it.
+
+    Attributes
+    ----------
+    spec : Spec
+        What is asked for.
+    name : str or None
+        The project's name, where that is known.
+    editable : bool
+        Whether it is to be developed in place.
+    remote : Remote or None
+        Its commit, for a repository.
+    folder : Path or None
+        Where it lies, for a folder and for a clone to develop in.
+    before : Dist or None
+        What is installed of it.
+    done : bool
+        Whether that is what is asked for.
+    """
+
+    spec: Spec
+    name: str | None = None
+    editable: bool = False
+    remote: Remote | None = None
+    folder: Path | None = None
+    before: Dist | None = None
+    done: bool = False
+
+    @property
+    def project(self) -> Path:
+        """The folder that holds the project's metadata."""
+        return (self.folder or Path()) / (self.spec.subdirectory or "")
+
+    @property
+    def argument(self) -> str:
+        """What an installer is told, for a folder or a clone: its path, with the extras."""
+        return os.path.abspath(self.project) + self._extras
+
+    @property
+    def _extras(self) -> str:
+        return f"[{','.join(self.spec.extras)}]" if self.spec.extras else ""
+
+    @property
+    def known_as(self) -> str | None:
+        """The name that an installer is told: pip finds a wheel that it built before by it, and extras need it.
+
+        That of the repository is a guess.
+        """
+        known = self.name or (self.before.key if self.before else None)
+        return known or (self.spec.repository if self.spec.extras else None)
+
+    def is_same(self, other: Item) -> bool:
+        """Tell whether another item asks for the same thing."""
+        if self.spec.is_folder or other.spec.is_folder:
+            return self.spec == other.spec
+        mine, theirs = (
+            (canonical(spec.url), spec.ref, spec.extras, spec.subdirectory) for spec in (self.spec, other.spec)
+        )
+        return mine == theirs
+
+    def find(self, dists: Iterable[Dist]) -> Dist | None:
+        """Return what is installed of it."""
+        if self.folder is not None:
+            return installed.from_folder(dists, self.project)
+        return installed.from_repository(dists, self.spec.url, self.spec.subdirectory)
+
+    def is_installed(self, dists: Iterable[Dist]) -> bool:
+        """Tell whether its commit is what is installed."""
+        dist = self.find(dists)
+        return bool(dist and self.remote and dist.is_at(self.remote.commit))
+
+    def requirement(self) -> str:
+        """Return it as an installer's argument: at its commit, so that a wheel that was built once is used again."""
+        part = f"#subdirectory={self.spec.subdirectory}" if self.spec.subdirectory else ""
+        address = f"git+{self.spec.url}@{self.remote.commit if self.remote else ''}{part}"
+        if not self.known_as:
+            return address
+        return f"{self.known_as}{self._extras} @ {address}"
 
 
 class Installation:
@@ -42,8 +154,6 @@ class Installation:
         Requirements files.
     options : Options
         How to install.
-    indexes : Indexes
-        The package indexes that the call names.
     settings : Settings
         The configuration.
     progress : Progress
@@ -51,21 +161,17 @@ class Installation:
     """
 
     def __init__(
-        self,
-        items: list[Item],
-        files: Sequence[Path],
-        options: Options,
-        indexes: Indexes,
-        settings: Settings,
-        progress: Progress,
+        self, items: list[Item], files: Sequence[Path], options: Options, settings: Settings, progress: Progress
     ) -> None:
-        self.indexes = indexes
-        self.items, self.files, self.options = items, files, options
-        self.settings, self.progress = settings, progress
-        self.errand = Errand(options, settings, progress)
-        self.installer = installers.choose(settings.installer)
+        self.indexes = Indexes(settings)
+        self._index_options = self.indexes.options(options.index_url, options.extra_index_urls)
+        self.items, self.options, self.settings, self.progress = items, options, settings, progress
+        installers.find_uv(settings.installer)  # before the hosts are asked
+        self.retry = auth_retry.CredentialsRetry(settings, options.token)
         self.scratch = tempfile.gettempdir()
-        self.plain: list[tuple[Path, requirements.Requirements]] = []
+        self.installer = Installer()
+        self.others = self._read(files)
+        self.has_files = bool(files)
 
     def run(self) -> InstallResult:
         """Install what is not installed yet.
@@ -77,47 +183,52 @@ class Installation:
         InstallError
             When there is no such repository or ref, no access, no network, or a build failed.
         """
-        self._read_files()
         self._warn()
-        with Broker(self.errand.credentials(item.spec.host for item in self.items)) as broker:
+        with Broker(self.retry.credentials(item.spec.host for item in self.items)) as broker:
             broker.learn("\n".join(item.spec.url for item in self.items))
             expiry.ask(self._shown(broker))
-            self.errand.persist(broker, lambda: self._resolve(broker))
+            self.retry.run(broker, lambda: self._resolve(broker))
             expiry.ask(self._shown(broker))  # also those that were only found when the host wanted one
             before = installed.snapshot()
             for item in self.items:
                 self._compare(item, before)
             todo = [item for item in self.items if not item.done]
-            lines = [line for _, found in self.plain for line in found.others]
-            lines += [f"-c {path}" for path in self.options.constraints if lines]
-            files = bool(lines) and (self.options.force or self.options.upgrade or not satisfied.lines_hold(lines))
-            if self.options.dry_run or not (todo or files):
-                status = "planned" if todo or files else "up-to-date"
+            if self.options.dry_run or not (todo or self._lines_ask()):
+                status = "planned" if todo or self._lines_ask() else "up-to-date"
                 return InstallResult([_package(item, item.before) for item in self.items], status=status)
-            imported = stale_modules.imported(item.folder for item in todo if item.folder)
+            imported = modules.imported(item.folder for item in todo if item.folder)
             # All that an installer and its builds leave behind when they are interrupted goes with this folder.
-            with tempfile.TemporaryDirectory(prefix="colab_magics-") as scratch:
-                self.scratch = scratch
-                order = self._order(Path(scratch))
-                self.errand.persist(broker, lambda: self._install(todo, order, broker))
+            with tempfile.TemporaryDirectory(prefix="colab_magics-") as self.scratch:
+                request = self._request()
+                self.retry.run(broker, lambda: self._install(todo, request, broker))
                 news = [dist for key, dist in installed.snapshot().items() if before.get(key) != dist]
-                self.errand.persist(broker, lambda: self._fill(news, broker))
+                self.retry.run(broker, lambda: self._fill(news, broker))
         after = installed.snapshot()
         changed = {key for key, dist in after.items() if before.get(key) != dist}
-        stale_modules.activate(key for key in changed if after[key].editable)
+        modules.activate(key for key in changed if after[key].editable)
         result = self._result(before, after, changed)
-        result.stale = stale_modules.stale(imported, changed)
+        result.stale = modules.stale(imported, changed)
         result.restart_needed = bool(result.stale)
         return result
 
-    def _read_files(self) -> None:
-        for path in self.files:
+    def _read(self, files: Sequence[Path]) -> Requirements:
+        """Take the repositories of requirements files among the items, and return the rest."""
+        every = Requirements()
+        for path in files:
             found = requirements.read(path)
-            self.plain.append((path, found))
+            every.others += map(self.indexes.line, found.others)
             for repository in found.repositories:
                 item = Item(repository.spec, name=repository.name, editable=repository.editable)
                 if not any(item.is_same(other) for other in self.items):
                     self.items.append(item)
+        return every
+
+    def _lines_ask(self) -> bool:
+        """Tell whether the files' other lines ask for something that is not installed."""
+        lines = self.others.others
+        if lines and not (self.options.force or self.options.upgrade):
+            return not satisfied.lines_hold([*lines, *(f"-c {path}" for path in self.options.constraints)])
+        return bool(lines)
 
     def _shown(self, broker: Broker) -> dict[str, Credential | None]:
         return {item.spec.host: broker.credentials.get(item.spec.host) for item in self.items}
@@ -147,7 +258,7 @@ class Installation:
     def _compare(self, item: Item, before: dict[str, Dist]) -> None:
         """Decide whether an item is installed already, at its commit and with all that it requires."""
         if item.remote is not None and item.editable:
-            item.folder = self.options.src / item.spec.repository
+            item.folder = self._clone_of(item.spec)
         item.before = item.find(before.values())
         if item.before is None:
             return
@@ -155,61 +266,75 @@ class Installation:
             item.done = bool(item.remote and not item.before.editable and item.before.is_at(item.remote.commit))
         elif item.editable and item.before.editable:
             item.done = item.remote is None or self._is_there(item.folder, item.remote)
-            item.done = item.done and not item.before.is_older_than(item.project)
+            item.done = item.done and not item.before.is_older_than(item.project) and not modules.is_hidden(item.before)
         if item.done and not self.options.no_deps:
             item.done = satisfied.dependencies_hold(item.before.key, item.spec.extras)
         item.done = item.done and not self.options.force
+
+    def _clone_of(self, spec: Spec) -> Path:
+        """Return the folder of a clone; one that an earlier version made in the working folder stays where it is."""
+        folder = (self.options.src or Path(_SRC)) / spec.repository
+        earlier = Path(spec.repository)
+        if self.options.src is None and not folder.exists() and canonical(origin(earlier)) == canonical(spec.url):
+            return earlier
+        return folder
 
     def _is_there(self, clone: Path, remote: Remote) -> bool:
         # A branch that is followed may have its owner's own commits on top; a tag or a commit is meant exactly.
         return contains(clone, remote.commit) if remote.branch else head(clone) == remote.commit
 
-    def _order(self, scratch: Path) -> Order:
-        """Return the order for the lines of the requirements files, without their repositories.
+    def _request(self) -> InstallRequest:
+        """Choose the installer, and return the request for the files' lines, without their repositories.
 
         Lines that hold are among them: what they say of indexes and versions counts for the repositories too.
         """
-        files = []
-        for number, (path, found) in enumerate(self.plain):
-            if found.repositories or any(map(requirements.is_option, found.others)):
-                # The repositories are ordered at their commits, so a copy without them is what the installer reads.
-                path = scratch / f"requirements-{number}.txt"
-                path.write_text("".join(f"{self.indexes.line(line)}\n" for line in found.others), "utf-8")
-            if found.others:
-                files.append(path)
-        names = tuple(name for _, found in self.plain for name in found.names)
-        return Order(
+        lines, files = self.others.others, list[Path]()
+        if lines:
+            path = Path(self.scratch, "requirements.txt")
+            path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+            files.append(path)
+        asked = pip_args.parse(self._index_options).options
+        for line in lines:
+            options = pip_args.parse_line(line).options
+            asked |= {"index-url": options["index-url"]} if "index-url" in options else {}
+        self.installer = installers.choose(self.settings.installer, self.indexes, PipArguments(options=asked))
+        return InstallRequest(
             files=tuple(files),
-            names=names,
+            names=tuple(self.others.names),
             constraints=self.options.constraints,
-            indexes=self.options.indexes,
+            indexes=self._index_options,
             upgrade=self.options.upgrade,
             force=self.options.force,
             no_deps=self.options.no_deps,
         )
 
-    def _install(self, todo: Sequence[Item], order: Order, broker: Broker) -> None:
+    def _install(self, todo: Sequence[Item], request: InstallRequest, broker: Broker) -> None:
         for item in todo:
             if item.folder is not None and item.remote is not None:
                 if not item.folder.exists():
                     self.progress.say(f"cloning {item.spec.shown} into {item.folder}")
                 checkout(item.spec, item.remote, item.folder, broker)
-        label = ", ".join(item.spec.shown for item in todo) or "requirements"
-        self._call(order, label, todo, broker)
+        self._call(request, todo, broker)
         # pip leaves a package alone whose version is the one it has, whatever commit it was built from.
-        after = installed.snapshot().values()
-        again = [item for item in todo if item.folder is None and not item.is_installed(after)]
-        if again:
-            label = ", ".join(item.spec.shown for item in again)
-            self._call(Order(force=True, no_deps=True, indexes=self.options.indexes), label, again, broker)
+        after = installed.snapshot()
+        again = InstallRequest(force=True, no_deps=True, indexes=self._index_options)
+        if left := [item for item in todo if item.folder is None and not item.is_installed(after.values())]:
+            self._call(again, left, broker)
+        hidden = [
+            item for item in todo if item.editable and (dist := item.find(after.values())) and modules.is_hidden(dist)
+        ]
+        if hidden:
+            self._call(replace(again, config_settings=("editable_mode=compat",)), hidden, broker)
 
     def _fill(self, news: Sequence[Dist], broker: Broker) -> None:
         """Fetch the content of files that are mere pointers to Git LFS, or say how to come by it."""
         found = {dist: lfs.pointers(dist.place) for dist in news if dist.commit}
         hollow = [dist for dist, files in found.items() if files]
         if hollow and lfs.is_available():
-            order = Order(tuple(map(installers.pinned, hollow)), force=True, no_deps=True, indexes=self.options.indexes)
-            self._call(order, ", ".join(dist.name for dist in hollow), [], broker, lfs.FRESH)
+            request = InstallRequest(
+                tuple(map(installers.pinned, hollow)), force=True, no_deps=True, indexes=self._index_options
+            )
+            self._call(request, [], broker, lfs.FRESH)
             found = {dist: lfs.pointers(dist.place) for dist in hollow}
         told = {dist.name: files for dist, files in found.items()}
         for item in self.items:
@@ -220,28 +345,28 @@ class Installation:
                 self.progress.say(lfs.warning(label, files))
 
     def _call(
-        self, order: Order, label: str, items: Sequence[Item], broker: Broker, more: dict[str, str] | None = None
+        self, request: InstallRequest, items: Sequence[Item], broker: Broker, more: dict[str, str] | None = None
     ) -> None:
+        label = ", ".join(item.spec.shown for item in items) or "requirements"
         named, more = list(items), more or {}
         while True:
+            env = {**self.indexes.environment(broker), "TMPDIR": self.scratch, **more}
             self.progress.begin(f"installing {label}")
             try:
-                done = self.installer.run(_with_items(order, named), self._environment(broker) | more)
+                done = self.installer.run(_with_items(request, named), env)
             finally:
                 self.progress.end()
+            modules.activate_user_site()
             if done.status and broker.met_large_files and more != lfs.FRESH and self.installer.uv:
                 more = lfs.FRESH  # uv had left pointers in their places, which a build may not like
                 continue
             if done.status == 0 or not (self._learn_name(done.output, named) or _leave_out(done.output, named)):
                 break
-        self.errand.check(done, label, items[0].spec if len(items) == 1 else None, broker)
-
-    def _environment(self, broker: Broker) -> dict[str, str]:
-        return {**self.indexes.environment(broker), "TMPDIR": self.scratch}
+        auth_retry.check(done, label, items[0].spec if len(items) == 1 else None, broker)
 
     def _learn_name(self, output: str, items: Sequence[Item]) -> bool:
         """Take a project's name from a complaint about the one that an item was thought to have."""
-        found = installers.other_name(output)
+        found = failures.other_name(output)
         for item in items if found else ():
             if found and item.known_as and canonicalize_name(item.known_as) == found[0] and item.name != found[1]:
                 item.name = found[1]
@@ -260,7 +385,7 @@ class Installation:
             packages.append(_package(item, dist))
         others = [after[key] for key in sorted(changed - named)]
         also = [_told(dist, before.get(dist.key)) for dist in others if _is_news(dist, before.get(dist.key))]
-        if self.files:
+        if self.has_files:
             packages += [Package(dist.name, dist.version, dist.url, None, dist.commit, changed=True) for dist in others]
             also = [text for text in also if "->" in text]  # what is new is among the packages
         return InstallResult(packages, status="installed" if changed else "up-to-date", also=also)
@@ -269,16 +394,12 @@ class Installation:
 _warned: set[Path] = set()
 
 
-def _with_items(order: Order, items: Sequence[Item]) -> Order:
-    targets: list[str] = []
-    editables: list[str] = []
-    for item in items:
-        if item.folder is None:
-            targets.append(item.requirement())
-        else:
-            extras = f"[{','.join(item.spec.extras)}]" if item.spec.extras else ""
-            (editables if item.editable else targets).append(f"{os.path.abspath(item.project)}{extras}")
-    return replace(order, targets=(*order.targets, *targets), editables=tuple(editables))
+def _with_items(request: InstallRequest, items: Sequence[Item]) -> InstallRequest:
+    targets = [
+        item.argument if item.folder else item.requirement() for item in items if not (item.folder and item.editable)
+    ]
+    editables = [item.argument for item in items if item.folder and item.editable]
+    return replace(request, targets=(*request.targets, *targets), editables=tuple(editables))
 
 
 def _leave_out(output: str, items: list[Item]) -> bool:
@@ -286,7 +407,7 @@ def _leave_out(output: str, items: list[Item]) -> bool:
 
     It is then installed as a dependency, and afterwards brought to its commit if it is not there.
     """
-    required = installers.required_addresses(output)
+    required = failures.required_addresses(output)
     for item in items:
         ref = required.get(canonical(item.spec.url), "") if item.remote else ""
         if ref in {item.spec.ref, item.remote.branch if item.remote else None, None} and len(items) > 1:

@@ -1,36 +1,31 @@
-"""pip and uv: the same order, said to either, and what their failures mean."""
+"""pip and uv: which one installs, and the same request said to either.
+
+uv is quicker, and pip is what a person has configured: uv is told what stands in pip's configuration, and where it
+cannot do the same, pip installs.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
+import site
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
-
 from colab_magics.core.common import process
 from colab_magics.core.common.environment import child_path
-from colab_magics.core.git.errors import told_to_build
-from colab_magics.core.git.specs import canonical
+from colab_magics.core.packages import pip_args, requirements
+from colab_magics.core.packages.indexes import Indexes
 from colab_magics.core.packages.installed import Dist
-from colab_magics.core.packages.uv_args import for_uv
+from colab_magics.core.packages.pip_args import Options, PipArguments, is_named
 from colab_magics.errors import InstallError
 
-__all__ = [
-    "Installer",
-    "Order",
-    "choose",
-    "explain_failure",
-    "other_name",
-    "pinned",
-    "pip_command",
-    "required_addresses",
-    "uv_command",
-]
+__all__ = ["InstallRequest", "Installer", "choose", "find_uv", "for_uv", "has_pip", "pinned"]
 
 # As environment variables and not as options: a pip that is too old to know one passes over it.
 _PIP_WAYS = {
@@ -40,38 +35,33 @@ _PIP_WAYS = {
     "PIP_ROOT_USER_ACTION": "ignore",
     "PIP_PROGRESS_BAR": "off",
 }
-_NO_INDEX = re.compile(
-    r"Failed to establish a new connection|NewConnectionError|name resolution|dns error|error sending request|"
-    r"client error \(Connect\)",
-    re.IGNORECASE,
+#: They decide nothing about what is installed.
+_HARMLESS = frozenset(
+    re.findall(
+        r"[\w-]+",
+        """break-system-packages cache-dir config-file debug default-timeout disable-pip-version-check log no-cache-dir
+        no-color no-input no-warn-conflicts no-warn-script-location progress-bar quiet resume-retries retries
+        root-user-action timeout verbose""",
+    )
 )
-_NO_ENTRY = re.compile(
-    r"401 (?:Client )?Error|HTTP error 401|401 Unauthorized|403 (?:Client Error|Forbidden)", re.IGNORECASE
-)
-_NO_MATCH = re.compile(
-    r"No matching distribution found for ([^\s(]+)|Could not find a version that satisfies the requirement ([^\s(]+)|"
-    r"Because (\S+) was not found in the (?:package registry|provided package locations)"
-)
-_CONFLICT = re.compile(
-    r"ResolutionImpossible|No solution found when resolving|conflicting dependencies|Cannot install "
-)
-_NO_PROJECT = re.compile(
-    r"does not appear to be a Python project|neither 'setup\.py' nor 'pyproject\.toml' found|is not installable|"
-    r"has no subdirectory"
-)
-_BUILD = re.compile(
-    r"did not run successfully|subprocess-exited-with-error|metadata-generation-failed|Failed (?:to build|building)|"
-    r"build backend returned an error|Getting requirements to build",
-    re.IGNORECASE,
-)
-_NAMES = re.compile(
-    r"inconsistent name: expected '(?P<pip>[^']+)', but metadata has '(?P<pip_own>[^']+)'|"
-    r"metadata name `(?P<uv_own>[^`]+)` does not match given name `(?P<uv>[^`]+)`"
-)
+#: For pip's options uv's own, and the variables by which uv is told the same already: those count more.
+_FOR_UV = {
+    "constraint": ("--constraint", ["UV_CONSTRAINT"]),
+    "build-constraint": ("--build-constraint", ["UV_BUILD_CONSTRAINT"]),
+    "extra-index-url": ("--extra-index-url", ["UV_EXTRA_INDEX_URL", "UV_INDEX"]),
+    "find-links": ("--find-links", ["UV_FIND_LINKS"]),
+    "index-url": ("--index-url", ["UV_INDEX_URL", "UV_DEFAULT_INDEX"]),
+    "no-deps": ("--no-deps", []),
+    "no-index": ("--no-index", ["UV_NO_INDEX"]),
+    "requirement": ("--requirement", []),
+    "trusted-host": ("--allow-insecure-host", ["UV_INSECURE_HOST"]),
+}
+_OF_INDEXES = frozenset(["cert", "client-cert", "extra-index-url", "index-url", "proxy", "trusted-host"])
+_UV_FILES = ("UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_OVERRIDE")
 
 
 @dataclass(frozen=True)
-class Order:
+class InstallRequest:
     """What is to be installed, and how.
 
     Attributes
@@ -87,7 +77,9 @@ class Order:
     upgrade, force, no_deps : bool
         As pip's ``--upgrade``, ``--force-reinstall`` and ``--no-deps``.
     indexes : tuple of str
-        ``--index-url`` and ``--extra-index-url`` with their values.
+        ``--index-url`` and ``--extra-index-url`` with their values; uv is told of them when it is chosen.
+    config_settings : tuple of str
+        For the build, each as ``KEY=VALUE``.
     """
 
     targets: tuple[str, ...] = ()
@@ -98,14 +90,29 @@ class Order:
     upgrade: bool = False
     force: bool = False
     no_deps: bool = False
-    indexes: tuple[str, ...] = field(default=())
+    indexes: tuple[str, ...] = ()
+    config_settings: tuple[str, ...] = ()
 
-    def words(self) -> list[str]:
-        """Return what is to be installed, as pip and uv both take it."""
-        words = list(self.indexes)
+    def for_pip(self) -> list[str]:
+        """Return it as arguments of ``pip install``."""
+        flags = (("--upgrade", self.upgrade), ("--force-reinstall", self.force), ("--no-deps", self.no_deps))
+        settings = [word for setting in self.config_settings for word in ("--config-settings", setting)]
+        return [*(flag for flag, on in flags if on), *settings, *self.indexes, *self._words()]
+
+    def for_uv(self) -> list[str]:
+        """Return it as arguments of ``uv pip install``.
+
+        uv's ``--upgrade`` would upgrade every dependency too. pip's upgrades what is named, and a dependency only when
+        it must; for uv that is ``--upgrade-package``.
+        """
+        words = [word for name in self.names if self.upgrade for word in ("--upgrade-package", name)]
+        words += ["--reinstall"] * self.force + ["--no-deps"] * self.no_deps
+        return [*words, *(word for setting in self.config_settings for word in ("-C", setting)), *self._words()]
+
+    def _words(self) -> list[str]:
+        words: list[str] = []
         for option, values in (("-e", self.editables), ("-r", self.files), ("-c", self.constraints)):
-            for value in values:
-                words += [option, str(value)]
+            words += [word for value in values for word in (option, str(value))]
         return [*words, *self.targets]
 
 
@@ -117,139 +124,158 @@ class Installer:
     ----------
     uv : str or None
         The uv program; None for this interpreter's pip.
+    options : tuple of str
+        What uv is told beside a request: pip's options, and a place that may be written.
+    env : dict of str to str
+        Variables for it.
+    is_told : bool
+        Whether the options say all that pip was asked for.
     """
 
     uv: str | None = None
+    options: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=lambda: _PIP_WAYS)
+    is_told: bool = False
 
-    def run(self, order: Order, env: Mapping[str, str]) -> process.Finished:
+    def run(self, request: InstallRequest, env: Mapping[str, str]) -> process.Finished:
         """Install."""
+        return self.run_words(request.for_uv() if self.uv else request.for_pip(), env)
+
+    def run_words(self, words: Sequence[str], env: Mapping[str, str]) -> process.Finished:
+        """Install what these arguments say, in the program's own words."""
+        command = [sys.executable, "-m", "pip", "install"]
         if self.uv:
-            # Unwrapped, so that git's own lines can be read in what it prints.
-            return process.run(uv_command(self.uv, order), env={**env, "UV_NO_WRAP": "1"})
-        return self.pip([*_pip_flags(order)], env)
-
-    def pip(self, arguments: Sequence[str], env: Mapping[str, str]) -> process.Finished:
-        """Run ``pip install`` with these arguments, as quickly as it goes: with uv where uv does the same with them."""
-        has_pip = importlib.util.find_spec("pip") is not None
-        words = for_uv(arguments) if self.uv else None
-        if self.uv and (words or not has_pip):
-            command = [*_uv_install(self.uv), *(words or arguments)]
-            done = process.run(command, env={**env, "UV_NO_WRAP": "1"})
-            if done.status == 0 or not has_pip:
-                return done
-        return process.run([sys.executable, "-m", "pip", "install", *arguments], env={**env, **_PIP_WAYS})
+            command = [self.uv, "pip", "install", "--python", sys.executable, "--no-progress", "--color", "never"]
+        return process.run([*command, *self.options, *words], env={**env, **self.env})
 
 
-def choose(wanted: str) -> Installer:
+def has_pip() -> bool:
+    """Tell whether this interpreter has pip."""
+    return importlib.util.find_spec("pip") is not None
+
+
+def find_uv(wanted: str) -> str | None:
+    """Return the uv program, or None where pip is wanted or the only one.
+
+    Raises
+    ------
+    InstallError
+        When what is wanted is not there; says how to get it.
+    """
+    uv = shutil.which("uv", path=child_path()) if wanted != "pip" else None
+    if wanted == "uv" and not uv:
+        raise InstallError("uv was not found; pip install uv, or use --installer pip")
+    if not uv and not has_pip():
+        raise InstallError("this interpreter has no pip; python -m ensurepip, or install uv and use --installer uv")
+    return uv
+
+
+def choose(wanted: str, indexes: Indexes, asked: PipArguments) -> Installer:
     """Choose what installs.
 
     Parameters
     ----------
     wanted : {'auto', 'uv', 'pip'}
-        ``'auto'`` takes uv when it is there.
+        ``'auto'`` takes uv when it is there and does the same as pip would.
+    indexes : Indexes
+        Takes the passwords out of the addresses of indexes.
+    asked : PipArguments
+        What pip is asked for.
 
     Raises
     ------
     InstallError
-        When it is not there; says how to get it.
+        When it is not there, or nothing can be installed; says what to do.
     """
-    uv = shutil.which("uv", path=child_path())
-    has_pip = importlib.util.find_spec("pip") is not None
-    if wanted == "uv" and not uv:
-        raise InstallError("uv was not found; pip install uv, or use --installer pip")
-    if wanted == "pip" and not has_pip:
-        raise InstallError("this interpreter has no pip; python -m ensurepip, or use --installer uv")
-    if not uv and not has_pip:
-        raise InstallError("neither uv nor pip is here; python -m ensurepip, and run it again")
-    return Installer(uv if wanted != "pip" else None)
+    uv = find_uv(wanted)
+    configured, to_user = pip_args.configured(), _to_user_site()
+    for name in ("constraint", "build-constraint"):
+        variable = f"PIP_{name.upper().replace('-', '_')}"
+        where = f"environment variable {variable}" if os.environ.get(variable) else f"pip configuration ({name})"
+        _check_files(where, configured.get(name, []))
+    if not uv:
+        return Installer()
+    told = for_uv(pip_args.merged(configured, asked.options), indexes) if all(map(is_named, asked.targets)) else None
+    missing = [name for name in _UV_FILES if any(not Path(path).exists() for path in os.environ.get(name, "").split())]
+    if has_pip() and (told is None or missing or to_user) and wanted == "auto":
+        return Installer()
+    for name in missing:
+        _check_files(f"environment variable {name}", os.environ[name].split())
+    options, env = told or ((), {})
+    if "extra-index-url" in configured:
+        options += ("--index-strategy", "unsafe-best-match")  # pip takes the best version of any index
+    prefix = ("--prefix", site.getuserbase()) if to_user else ()
+    # Unwrapped, so that git's own lines can be read in what it prints.
+    return Installer(uv, (*prefix, *options), {**env, "UV_NO_WRAP": "1"}, is_told=told is not None)
 
 
-def pip_command(order: Order) -> list[str]:
-    """Return the order as a command for pip."""
-    return [sys.executable, "-m", "pip", "install", *_pip_flags(order)]
+def for_uv(options: Options, indexes: Indexes) -> tuple[tuple[str, ...], dict[str, str]] | None:
+    """Return the arguments and variables that say pip's options to uv; None where uv would do something else."""
+    words: list[str] = []
+    env: dict[str, str] = {}
+    for option in sorted(options.keys() - _HARMLESS - (_OF_INDEXES if "no-index" in options else frozenset())):
+        values = options[option]
+        if option == "cert":
+            env["SSL_CERT_FILE"] = os.environ.get("SSL_CERT_FILE") or values[0]
+            continue
+        if option not in _FOR_UV:
+            return None
+        name, variables = _FOR_UV[option]
+        if any(map(os.environ.get, variables)):
+            continue
+        if option in {"requirement", "constraint"} and not all(_is_plain(Path(value)) for value in values):
+            return None
+        if option.endswith("index-url"):
+            values = [indexes.without_password(value, "pip's configuration") for value in values]
+        if option == "find-links":  # pip passes over what is not there
+            values = [value for value in values if "://" in value or Path(value).exists()]
+        words += [word for value in values for word in ([name, value] if value else [name])]
+    return tuple(words), env
 
 
-def uv_command(uv: str, order: Order) -> list[str]:
-    """Return the order as a command for uv.
+def _is_plain(path: Path, above: tuple[Path, ...] = ()) -> bool:
+    """Tell whether every line of a requirements file, and of those that it names, is a project with its versions."""
+    try:
+        lines = list(requirements.lines(path)) if path not in above else ["--itself"]
+    except (OSError, ValueError, LookupError):
+        return False
+    for line in lines:
+        inner = requirements.nested(line, path)
+        if not (_is_plain(inner[1], (*above, path)) if inner else is_named(line)):
+            return False
+    return True
 
-    uv's ``--upgrade`` would upgrade every dependency too. pip's upgrades what is named, and a dependency only when
-    it must; for uv that is ``--upgrade-package``.
+
+def _to_user_site() -> bool:
+    """Tell whether installations go into the user's own folder, as pip does where the interpreter's may not be written.
+
+    Raises
+    ------
+    InstallError
+        When that one is switched off, as in a virtual environment.
     """
-    command = _uv_install(uv)
-    if order.upgrade:
-        for name in order.names:
-            command += ["--upgrade-package", name]
-    command += ["--reinstall"] if order.force else []
-    command += ["--no-deps"] if order.no_deps else []
-    return [*command, *order.words()]
+    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    if all(os.access(_nearest(Path(folder)), os.W_OK) for folder in folders):
+        return False
+    if not site.ENABLE_USER_SITE:
+        raise InstallError(
+            f"{sysconfig.get_path('purelib')} may not be written, and this interpreter has no folder of the user's own "
+            "for packages; use an environment of your own (python -m venv), and its kernel"
+        )
+    return True
 
 
-def _uv_install(uv: str) -> list[str]:
-    return [uv, "pip", "install", "--python", sys.executable, "--no-progress", "--color", "never"]
+def _nearest(folder: Path) -> Path:
+    return folder if folder.exists() else _nearest(folder.parent)
 
 
-def _pip_flags(order: Order) -> list[str]:
-    flags = (("--upgrade", order.upgrade), ("--force-reinstall", order.force), ("--no-deps", order.no_deps))
-    return [*(flag for flag, on in flags if on), *order.words()]
+def _check_files(where: str, paths: Sequence[str]) -> None:
+    for path in paths:
+        if "://" not in path and not Path(path).exists():
+            raise InstallError(f"the {where} names {path!r}, which does not exist; correct it, or take it out")
 
 
 def pinned(dist: Dist) -> str:
     """Return what is installed from a repository, as an argument that installs just that."""
     part = f"#subdirectory={dist.subdirectory}" if dist.subdirectory else ""
     return f"{dist.key} @ git+{dist.url}@{dist.commit}{part}"
-
-
-def other_name(output: str) -> tuple[str, str] | None:
-    """Return the name by which a project was called, and its own, when an installer complains that they differ."""
-    match = _NAMES.search(output)
-    if not match:
-        return None
-    return canonicalize_name(match["pip"] or match["uv"]), match["pip_own"] or match["uv_own"]
-
-
-def required_addresses(output: str) -> dict[str, str | None]:
-    """Return what other packages require by its address, when that is in the way: the repository, and a ref if any."""
-    found: dict[str, str | None] = {}
-    for block in re.findall(r"conflicting URLs for package [^\n]*\n((?:\s*- git\+\S+)+)", output):  # uv
-        for address, ref in re.findall(r"- (git\+\w+://[^/]+/[^@#\s]+)(?:@([^#\s]+))?", block):
-            if not re.fullmatch(r"[0-9a-f]{40}", ref):  # the pinned one is the one that was asked for
-                found[canonical(address)] = ref or None
-    for address, ref in re.findall(r" depends on .*\(from (git\+\w+://[^/]+/[^@#)]+)(?:@([^#)]+))?", output):
-        found[canonical(address)] = ref or None
-    return found
-
-
-def explain_failure(output: str, label: str) -> InstallError:
-    """Return the error that an installer's failure means, with the lines that matter of what it printed.
-
-    Parameters
-    ----------
-    output : str
-        What it printed.
-    label : str
-        What messages call the installation.
-    """
-    lines = told_to_build(output)
-    if _NO_PROJECT.search(output):
-        return InstallError(
-            f"{label} is no Python project at that place: it has no pyproject.toml; when the project lies deeper, "
-            f"give #subdirectory=DIR:\n{lines}"
-        )
-    if _NO_ENTRY.search(output):
-        return InstallError(
-            f"a package index refused what it was shown, or was shown nothing; put a token for its host into the token "
-            f"file, and give its address with --extra-index-url or in the requirements file:\n{lines}"
-        )
-    if _NO_INDEX.search(output):
-        return InstallError(f"the package index cannot be reached; check the network and run it again:\n{lines}")
-    if match := _NO_MATCH.search(output):
-        missing = next(group for group in match.groups() if group)
-        return InstallError(
-            f"{label} needs {missing}, and no index has it for this Python; if it is private, name it too, or give its "
-            f"address in the package's dependencies; if its index wants a token, put that into the token file:\n{lines}"
-        )
-    if _CONFLICT.search(output):
-        return InstallError(f"{label} asks for versions that exclude each other; relax one of them:\n{lines}")
-    if _BUILD.search(output):
-        return InstallError(f"the build of {label} failed; mend what its last lines say, and run it again:\n{lines}")
-    return InstallError(f"{label} could not be installed; mend what the last lines say, and run it again:\n{lines}")

@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion
 
 from colab_magics.core.packages.installed import INFO
 
-__all__ = ["Found", "Shelf", "allows", "applies", "parsed"]
+__all__ = ["Found", "InstalledMetadata", "allows", "applies", "parsed"]
 
 _EXTRA = re.compile(r"""\bextra\s*==\s*["']([^"']+)["']""")
 
@@ -32,7 +32,7 @@ class Found:
     requires: tuple[str, ...]
 
 
-class Shelf:
+class InstalledMetadata:
     """What is installed now."""
 
     def __init__(self) -> None:

@@ -5,6 +5,8 @@ The lines are read as pip reads them (pip's "Requirements File Format").
 
 from __future__ import annotations
 
+import codecs
+import locale
 import os
 import re
 from collections.abc import Iterator
@@ -14,13 +16,15 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from colab_magics.core.git.specs import Spec, parse_spec
+from colab_magics.core.packages.pip_args import is_named, parse_line
 from colab_magics.errors import InstallError, TokenError
 
 __all__ = ["Repository", "Requirements", "clone", "lines", "nested", "read", "repository"]
 
-_NESTED = re.compile(r"(?P<option>-r|--requirement|-c|--constraint)(?:[ =]+|(?<=-[rc]))(?P<path>\S.*)$")
-_EDITABLE = re.compile(r"(?:-e|--editable)(?:[ =]+|(?<=-e))(?=git\+)")
-_FIND_LINKS = re.compile(r"(?P<option>-f|--find-links)(?:[ =]+|(?<=-f))(?P<path>\S.*)$")
+# As pip's `req_file.py` has them; the longer ones first, whose beginnings are others.
+_BOMS = [(codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
+         (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")]  # fmt: skip
+_ENCODING = re.compile(rb"^#.*coding[:=]\s*([-\w.]+)")
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,8 @@ class Requirements:
     @property
     def names(self) -> list[str]:
         """The projects that `others` names."""
-        found = []
-        for line in self.others:
-            try:
-                found.append(Requirement(re.sub(r"\s--\S.*$", "", line)).name)
-            except InvalidRequirement:
-                continue
-        return found
+        targets = [target for line in self.others for target in parse_line(line).targets]
+        return [Requirement(target).name for target in targets if is_named(target)]
 
 
 def read(path: Path) -> Requirements:
@@ -103,8 +102,8 @@ def _read(path: Path, found: Requirements, above: tuple[Path, ...]) -> None:
         raise InstallError(
             f"the requirements file {str(path)!r}{named} does not exist; correct it, or sync it first"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+    except (OSError, ValueError, LookupError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text of its encoding"
         raise InstallError(f"the requirements file {str(path)!r} cannot be read: {reason}; correct it") from None
     for text in texts:
         if inner := nested(text, path):
@@ -114,7 +113,7 @@ def _read(path: Path, found: Requirements, above: tuple[Path, ...]) -> None:
                 found.others.append(f"-c {os.path.abspath(inner[1])}")
             continue
         try:
-            line = repository(_EDITABLE.sub("", text))
+            line = repository(text)
         except TokenError:
             raise TokenError(
                 f"a token stands in {str(path)!r}: revoke it, make a new one, put that into the token file, and write "
@@ -123,13 +122,13 @@ def _read(path: Path, found: Requirements, above: tuple[Path, ...]) -> None:
         if line is None:
             found.others.append(_absolute(text, path))
         elif isinstance(line, Repository):
-            found.repositories.append(replace(line, editable=_EDITABLE.match(text) is not None))
+            found.repositories.append(line)
 
 
 def lines(path: Path) -> Iterator[str]:
     """Yield the lines of a requirements file as pip reads them: continued lines joined, comments gone."""
     joined = ""
-    for line in path.read_text("utf-8-sig").splitlines():
+    for line in _text(path.read_bytes()).splitlines():
         comment = line.lstrip().startswith("#")
         if line.endswith("\\") and not comment:
             joined += line[:-1]
@@ -142,29 +141,43 @@ def lines(path: Path) -> Iterator[str]:
         yield joined.strip()
 
 
+def _text(data: bytes) -> str:
+    for mark, encoding in _BOMS:
+        if data.startswith(mark):
+            return data[len(mark) :].decode(encoding)
+    for line in data.split(b"\n")[:2]:
+        if match := _ENCODING.search(line):
+            return data.decode(match[1].decode())
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode(locale.getpreferredencoding(False))
+
+
 def nested(text: str, path: Path) -> tuple[str, Path] | None:
     """Return ``-r`` or ``-c`` and the file, for a line that names another file, relative to the one it stands in."""
-    match = _NESTED.fullmatch(text)
-    if not match or "://" in match["path"]:
-        return None
-    return "-c" if "c" in match["option"].strip("-")[:1] else "-r", path.parent / match["path"].strip()
-
-
-def is_option(text: str) -> bool:
-    """Tell whether a line is an option and no requirement."""
-    return text.startswith("-")
+    asked = parse_line(text)
+    for option, names in (("-r", asked.files), ("-c", asked.constraints)):
+        if names and "://" not in names[0]:
+            return option, path.parent / names[0]
+    return None
 
 
 def repository(text: str) -> Repository | bool | None:
     """Read a line as a repository: None for any other line, False for one that its marker excludes."""
+    editables = parse_line(text).editables
+    if editables:
+        text = editables[0]
     address = re.match(r"(?:(?P<head>[\w.-]+\s*(?:\[[^\]]*\])?)\s*@\s*)?(?P<url>git\+\S+?)(?P<rest>\s+;.*)?$", text)
     if not address:
         return None
     head, url = address["head"], address["url"]
     # ${TOKEN}@ is how pip's own files carry a token; it is not needed here, and would end up in an argument list.
     url = re.sub(r"^(git\+\w+://)[^/@]*\$\{\w+\}[^/@]*@", r"\1", url)
+    # PEP 508 knows no brackets in an address; what matters here is the rest of the line.
+    plain = re.sub(r"[\[\]]", "", url)
     try:
-        named = Requirement(f"{head or 'unnamed'} @ {_plain(url)}{address['rest'] or ''}")
+        named = Requirement(f"{head or 'unnamed'} @ {plain}{address['rest'] or ''}")
         if named.marker and not named.marker.evaluate({"extra": ""}):
             return False
         spec = parse_spec(url)
@@ -175,27 +188,21 @@ def repository(text: str) -> Repository | bool | None:
     egg = re.search(r"[#&]egg=([\w.-]+)(?:\[([^\]]*)\])?", url)
     name = named.name if head else egg[1] if egg else None
     extras = tuple(sorted(named.extras)) or tuple((egg[2] or "").replace(" ", "").split(",") if egg and egg[2] else ())
-    return Repository(Spec(text, spec.host, spec.path, spec.ref, extras or spec.extras, spec.subdirectory), name)
+    spec = replace(spec, text=text, extras=extras or spec.extras)
+    return Repository(spec, name, editable=bool(editables))
 
 
 def clone(text: str) -> str | None:
-    """Return the name of the folder that a line's repository is cloned to, to be developed in; None for other lines."""
-    if not _EDITABLE.match(text):
-        return None
+    """Return the name of the folder that a repository is cloned to, to be developed in; None for what is none."""
     try:
-        found = repository(_EDITABLE.sub("", text))
+        found = repository(text)
     except TokenError:  # whoever installs it says so
         return None
     return found.spec.repository if isinstance(found, Repository) else None
 
 
-def _plain(url: str) -> str:
-    # An address that PEP 508 can hold; what matters here is the rest of the line.
-    return re.sub(r"[\[\]]", "", url)
-
-
 def _absolute(text: str, path: Path) -> str:
-    match = _FIND_LINKS.fullmatch(text)
-    if match and "://" not in match["path"] and (path.parent / match["path"]).exists():
-        return f"{match['option']} {os.path.abspath(path.parent / match['path'])}"
+    for folder in parse_line(text).options.get("find-links", []):
+        if "://" not in folder and (path.parent / folder).exists():
+            return f"--find-links {os.path.abspath(path.parent / folder)}"
     return text

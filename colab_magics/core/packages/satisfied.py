@@ -15,27 +15,14 @@ from packaging.utils import canonicalize_name
 
 from colab_magics.core.git.checkout import head, origin
 from colab_magics.core.git.specs import Spec, canonical
-from colab_magics.core.packages import installed, requirements
+from colab_magics.core.packages import installed, pip_args, requirements
 from colab_magics.core.packages.installed import Dist, same_archive
-from colab_magics.core.packages.metadata import Shelf, allows, applies, parsed
-from colab_magics.core.packages.pip_args import Asked, read_line, read_words
+from colab_magics.core.packages.metadata import InstalledMetadata, allows, applies, parsed
+from colab_magics.core.packages.pip_args import PipArguments
 
 __all__ = ["arguments_hold", "dependencies_hold", "lines_hold", "requirement_holds"]
 
 _FULL = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-# Of pip's variables these change what must be installed, as the options of these names do.
-_DECIDING = (
-    "PIP_UPGRADE",
-    "PIP_FORCE_REINSTALL",
-    "PIP_IGNORE_INSTALLED",
-    "PIP_TARGET",
-    "PIP_PREFIX",
-    "PIP_ROOT",
-    "PIP_PYTHON",
-    "PIP_REQUIREMENT",
-    "PIP_EDITABLE",
-    "PIP_GROUP",
-)
 
 
 def requirement_holds(text: str) -> bool:
@@ -75,11 +62,11 @@ def arguments_hold(arguments: Sequence[str], *, folder: Path | None = None) -> b
     bool
         False also when that cannot be proved.
     """
-    asked = read_words(arguments)
-    if asked is None or asked.is_empty or any(os.environ.get(name) for name in _DECIDING):
+    asked, configuration = pip_args.parse(arguments), _configuration()
+    if asked.is_empty or configuration.may_decide or not configuration.is_empty:
         return False
-    asked.constraints += os.environ.get("PIP_CONSTRAINT", "").split()
-    return _Proof().all_hold(asked, folder or Path(), ())
+    proof = _Proof()
+    return proof.all_hold(configuration, Path(), ()) and proof.all_hold(asked, folder or Path(), ())
 
 
 def lines_hold(lines: Iterable[str]) -> bool:
@@ -95,33 +82,38 @@ def lines_hold(lines: Iterable[str]) -> bool:
     bool
         False also when that cannot be proved.
     """
-    proof = _Proof()
-    return all(proof.line_holds(line, Path(), ()) for line in lines)
+    proof, configuration = _Proof(), _configuration()
+    return (
+        not configuration.may_decide
+        and proof.all_hold(configuration, Path(), ())
+        and all(proof.line_holds(line, Path(), ()) for line in lines)
+    )
+
+
+def _configuration() -> PipArguments:
+    return PipArguments(options=pip_args.configured())
 
 
 class _Proof:
     """One question, and what was looked at for it."""
 
     def __init__(self) -> None:
-        self._shelf = Shelf()
+        self._metadata = InstalledMetadata()
         self._seen: set[tuple[str, frozenset[str]]] = set()
         self._dists: dict[str, Dist] | None = None
 
-    def all_hold(self, asked: Asked, folder: Path, above: tuple[Path, ...]) -> bool:
-        deps = not asked.no_deps
+    def all_hold(self, asked: PipArguments, folder: Path, above: tuple[Path, ...], *, deps: bool = True) -> bool:
+        deps = deps and not asked.no_deps
         return (
-            all(self._constraints_hold(folder / name, above) for name in asked.constraints)
+            not asked.may_decide
+            and all(self._constraints_hold(folder / name, above) for name in asked.constraints)
             and all(self.target_holds(text, deps=deps) for text in asked.targets)
             and all(self._file_holds(folder / name, above, deps=deps) for name in asked.files)
             and all(self._editable_holds(text, deps=deps) for text in asked.editables)
         )
 
     def line_holds(self, line: str, folder: Path, above: tuple[Path, ...], *, deps: bool = True) -> bool:
-        asked = read_line(line)
-        if asked is None:
-            return False
-        asked.no_deps = asked.no_deps or not deps
-        return self.all_hold(asked, folder, above)
+        return self.all_hold(pip_args.parse_line(line), folder, above, deps=deps)
 
     def target_holds(self, text: str, *, deps: bool = True) -> bool:
         repository = requirements.repository(text)
@@ -137,7 +129,7 @@ class _Proof:
             return False
         if not applies(text, ""):
             return True
-        found = self._shelf.find(requirement.name)
+        found = self._metadata.find(requirement.name)
         if found is None or not allows(text, found.version):
             return False
         if requirement.url:
@@ -151,7 +143,7 @@ class _Proof:
         if key in self._seen:  # they may go in circles
             return True
         self._seen.add(key)
-        found = self._shelf.find(name)
+        found = self._metadata.find(name)
         if found is None:
             return False
         for text in found.requires:
@@ -161,7 +153,7 @@ class _Proof:
             requirement = parsed(text)
             if requirement is None:
                 return False
-            inner = self._shelf.find(requirement.name)
+            inner = self._metadata.find(requirement.name)
             if inner is None or not allows(text, inner.version):
                 return False
             if not self.dependencies_hold(requirement.name, requirement.extras):
@@ -231,8 +223,8 @@ class _Proof:
             return False
         inner = (*above, path.resolve())
         for text in texts:
-            asked = read_line(text)
-            if asked is None or asked.editables:
+            asked = pip_args.parse_line(text)
+            if asked.may_decide or asked.editables:
                 return False
             if not all(self._constraints_hold(path.parent / name, inner) for name in asked.constraints + asked.files):
                 return False
@@ -246,12 +238,12 @@ class _Proof:
             return False
         if not applies(text, ""):
             return True
-        found = self._shelf.find(requirement.name)
+        found = self._metadata.find(requirement.name)
         return found is None or (not requirement.url and allows(text, found.version))
 
 
 def _lines(path: Path) -> list[str] | None:
     try:
         return list(requirements.lines(path))
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError, LookupError):
         return None

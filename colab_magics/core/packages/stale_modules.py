@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -14,7 +16,9 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["Print", "activate", "imported", "stale"]
+from colab_magics.core.packages.installed import Dist
+
+__all__ = ["Print", "activate", "activate_user_site", "imported", "is_hidden", "stale"]
 
 #: What tells two contents of a file apart: a digest, or where that would cost too much its size and time.
 Print = tuple[int, int] | bytes
@@ -73,26 +77,59 @@ def stale(before: Mapping[str, tuple[str, Print]], changed: Iterable[str]) -> li
     return sorted({_package(name) for name in names if not name.startswith("__editable__")})
 
 
-def activate(names: Iterable[str]) -> None:
-    """Make distributions that were installed a moment ago importable in this process.
-
-    Python reads the user's own site-packages folder and every ``.pth`` file only when it starts; an editable
-    installation needs its ``.pth`` file.
-    """
+def activate_user_site() -> None:
+    """Make the user's own site-packages folder count in this process, where it was made after Python started."""
     importlib.invalidate_caches()
     user = site.getusersitepackages()
     if site.ENABLE_USER_SITE and os.path.isdir(user) and user not in sys.path:
+        before = list(sys.path)
         site.addsitedir(user)
+        # A fresh Python has it before the interpreter's own, which it may hide.
+        own = min((before.index(folder) for folder in _site_folders() if folder in before), default=len(before))
+        sys.path[:] = [*before[:own], *(path for path in sys.path if path not in before), *before[own:]]
+
+
+def activate(names: Iterable[str]) -> None:
+    """Make distributions that were installed in place a moment ago importable in this process.
+
+    Python reads ``.pth`` files only when it starts. A folder that was imported as an empty namespace, in place of the
+    package that it holds, is forgotten.
+    """
+    names = list(names)
     for name in names:
-        try:
-            files = metadata.distribution(name).files or []
-        except metadata.PackageNotFoundError:
-            continue
-        for file in files:
+        for file in _files(name):
             if file.suffix == ".pth":
                 place = Path(str(file.locate()))
                 site.addpackage(str(place.parent), place.name, None)
     importlib.invalidate_caches()
+    for name in names:
+        for top in _tops(name):
+            module = sys.modules.get(top)
+            if module is not None and getattr(module, "__file__", None) is None and _origin(top):
+                for known in [known for known in sys.modules if known == top or known.startswith(f"{top}.")]:
+                    del sys.modules[known]
+
+
+def is_hidden(dist: Dist) -> bool:
+    """Tell whether a folder in the working folder hides a package that is installed in place.
+
+    setuptools' finder is asked after the path, where any folder of the package's name is a namespace.
+    """
+    has_finder = any(re.fullmatch(r"__editable__.*_finder\.py", file.name) for file in _files(dist.key))
+    return has_finder and any(Path(top).is_dir() and not Path(top, "__init__.py").exists() for top in _tops(dist.key))
+
+
+def _files(name: str) -> list[metadata.PackagePath]:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.distribution(name).files or []
+    return []
+
+
+def _tops(name: str) -> list[str]:
+    """Name the packages and modules that setuptools says a distribution has."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return (metadata.distribution(name).read_text("top_level.txt") or "").split()
+    return []
 
 
 def _site_folders() -> set[str]:
@@ -112,11 +149,7 @@ def _print(file: str) -> Print | None:
 
 
 def _top_names(name: str) -> set[str]:
-    try:
-        files = metadata.distribution(name).files or []
-    except metadata.PackageNotFoundError:
-        return set()
-    paths = [file for file in files if file.suffix == ".py" and not file.parts[0].startswith("..")]
+    paths = [file for file in _files(name) if file.suffix == ".py" and not file.parts[0].startswith("..")]
     return {path.parts[0] if len(path.parts) > 1 else path.stem for path in paths}
 
 

@@ -11,7 +11,7 @@ from colab_magics.errors import PlanError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from colab_magics.core.blocks.effects import Touches
     from colab_magics.core.blocks.export.script import Script
@@ -20,17 +20,6 @@ if TYPE_CHECKING:
     from colab_magics.core.common.settings import Settings
 
 __all__ = ["VERB"]
-
-_LISTS = {"-r": "the requirements file", "-c": "the constraints file"}
-_LONG = {
-    "--requirement": "-r",
-    "--constraint": "-c",
-    "--find-links": "-f",
-    "--editable": "-e",
-    "--target": "-t",
-}
-_FOLDERS = {"-e", "-t", "--prefix", "--root", "--src"}
-_OPTIONS = {*_LISTS, *_LONG, *_FOLDERS, "-f"}
 
 
 class _Pip(Verb):
@@ -50,17 +39,23 @@ class _Pip(Verb):
         return args, tuple(word.value for word in rest)
 
     def effects(self, step: Step, touches: Touches) -> None:
+        from colab_magics.core.packages.pip_args import parse  # here: loading must not wait for it
+
         touches.secrets()
         touches.packages()
-        for option, value in _paths(step.command):
-            if option in _LISTS:
-                touches.requirements(value, lambda _: "src", _LISTS[option])  # pip clones to src, by the project's name
-            elif option == "-f":
-                touches.reads(value)
-            elif option in {"", "-e"}:
-                touches.builds(value)
-            else:
-                touches.writes(value)
+        asked = parse(step.command)
+        for name, what in (("requirement", "the requirements file"), ("constraint", "the constraints file")):
+            for path in asked.options.get(name, []):
+                touches.requirements(path, lambda _: "src", what)  # pip clones to src, by the project's name
+        for path in asked.options.get("find-links", []):
+            if "://" not in path:
+                touches.reads(path)
+        for path in asked.editables + [target for target in asked.targets if "/" in target or target.startswith(".")]:
+            if "://" not in path:
+                touches.builds(path)
+        for name in ("target", "prefix", "root", "src"):
+            for path in asked.options.get(name, []):
+                touches.writes(path)
 
     def is_done(self, step: Step, settings: Settings) -> bool:
         from colab_magics.core.packages import satisfied  # here: loading must not wait for it
@@ -80,24 +75,6 @@ class _Pip(Verb):
         script.installs(step)
         words = [script.word(word) for word in step.command]
         return [*script.as_typed(step.command), f"({script.fold('pip_install', *words)})"]
-
-
-def _paths(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the files and folders among the arguments of a pip install, each with its option if it has one."""
-    option = ""
-    for word in words:
-        name, _, value = word.partition("=")
-        if word[:2] in _OPTIONS and word[2:]:
-            name, value = word[:2], word[2:].removeprefix("=")
-        if option or (name in _OPTIONS and value):
-            known, path = option or name, word if option else value
-            if "://" not in path:
-                yield _LONG.get(known, known), path
-            option = ""
-        elif word in _OPTIONS:
-            option = word
-        elif not word.startswith("-") and "://" not in word and ("/" in word or word.startswith(".")):
-            yield "", word
 
 
 VERB = _Pip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from contextlib import nullcontext
@@ -48,8 +49,8 @@ class _PrivatePip(Verb):
         )
         add("-r", "--requirement", metavar="FILE", action="append", default=[], help="a requirements file (repeatable)")
         add("-c", "--constraint", metavar="FILE", action="append", default=[], help="a constraints file (repeatable)")
-        add("-e", "--editable", action="store_true", help="clone beside the notebook and install in place")
-        add("--src", metavar="DIR", help="the folder for such clones; default: here")
+        add("-e", "--editable", action="store_true", help="clone into src/ and install in place")
+        add("--src", metavar="DIR", help="the folder for such clones; default: src")
         add("-U", "--upgrade", action="store_true", help="as pip's")
         add("--force", action="store_true", help="install again what is installed")
         add("--no-deps", action="store_true", help="as pip's")
@@ -72,17 +73,21 @@ class _PrivatePip(Verb):
         args = step.args
         touches.secrets(args.token_file)
         touches.packages()
-        source = args.src or "."
+
+        def place(clone: str) -> str:
+            earlier = not args.src and os.path.exists(f"{clone}/.git")  # where an earlier version made it
+            return clone if earlier else f"{args.src or 'src'}/{clone}"
+
         for name in args.requirement:
-            touches.requirements(name, lambda clone: f"{source}/{clone}")
+            touches.requirements(name, place)
         for name in args.constraint:
-            touches.requirements(name, lambda clone: f"{source}/{clone}", "the constraints file")
+            touches.requirements(name, place, "the constraints file")
         for spec in args.specs:
             if re.match(r"^(\.{1,2}(/|$|\[)|/|~|drive:)", spec):
                 touches.builds(spec)
             elif args.editable:
                 name = re.split(r"[@\[#]", spec.rstrip("/").removesuffix(".git"))[0].rpartition("/")[2]
-                touches.writes(f"{source}/{name}")
+                touches.writes(place(name))
 
     def run(self, step: Step, call: Call) -> InstallResult:
         from colab_magics.core.common import layout  # here: loading must not wait for them

@@ -5,7 +5,7 @@
 # token file says whose), `--folder FOLDER EXTRAS`, `-r FILE` or `-c FILE`; '' stands for none. All are one installation. It is
 # called in a subshell, so that what git is told of tokens ends with it.
 private_pip() {
-  editable='' again='' source_folder=. tokens_from='' named='' flags='' extra='' todo=''
+  editable='' again='' source_folder='' tokens_from='' named='' flags='' extra='' todo=''
   while :; do
     case $1 in
       --upgrade | --force-reinstall) again=yes flags="$flags $1" ;;
@@ -25,7 +25,7 @@ private_pip() {
     PIP_EXTRA_INDEX_URL=$extra
     export PIP_EXTRA_INDEX_URL
   fi
-  source_folder=$(expand_path "$source_folder")
+  [ -z "$source_folder" ] || source_folder=$(expand_path "$source_folder")
   load_tokens "$tokens_from"
   hosts=
   for word in "$@"; do
@@ -97,9 +97,13 @@ private_pip() {
 # requirement EXTRAS SUBDIRECTORY: set $asked to what pip is asked for; '' when it is installed at that commit.
 requirement() {
   if [ -n "$editable" ]; then
-    name=${url##*/}
-    check_out "$source_folder/${name%.git}"
-    in_place "$(absolute "$source_folder/${name%.git}${2:+/$2}")" "$1"
+    name=${url##*/} name=${name%.git}
+    clone=${source_folder:-src}/$name
+    if [ -z "$source_folder" ] && [ ! -e "$clone" ] && [ -e "$name/.git" ]; then
+      clone=$name # an earlier version cloned to the working folder
+    fi
+    check_out "$clone"
+    in_place "$(absolute "$clone${2:+/$2}")" "$1"
     return 0
   fi
   asked=
@@ -175,7 +179,7 @@ own_url() {
 check_out() {
   moved=yes
   if [ ! -d "$1" ] || [ -z "$(find "$1/." ! -name . -prune -print)" ]; then
-    mkdir -p "$source_folder"
+    mkdir -p "$(dirname "$1")"
     git clone --quiet --recurse-submodules ${branch:+--branch "$branch"} "$url" "$1" ||
       fail "$url could not be cloned into '$1'; what git says stands above"
     if [ -z "$branch" ]; then
