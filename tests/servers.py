@@ -21,7 +21,8 @@ __all__ = ["Answer", "Certificate", "certify", "serving", "socks_proxy"]
 class Answer:
     """An answer: its status, body and further headers; with `cut` the connection ends after so many bytes.
 
-    With `gate` it waits for that, after the bytes up to `cut` if there is one, before all else if not.
+    With `gate` it waits for that, after the bytes up to `cut` if there is one, before all else if not. What is
+    `endless` follows the body again and again, until the client hangs up.
     """
 
     status: int
@@ -29,6 +30,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
     gate: threading.Event | None = None
+    endless: bytes = b""
     sent: threading.Event = field(default_factory=threading.Event)
 
 
@@ -93,11 +95,14 @@ def serving(
             if answer.gate and answer.cut is None:
                 answer.gate.wait(60)
             self.send_response(answer.status)
-            for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
+            length = {} if answer.endless else {"Content-Length": str(len(answer.body))}
+            for name, value in {**length, **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.body[: answer.cut])
             answer.sent.set()
+            while answer.endless:
+                self.wfile.write(answer.endless)
             if answer.gate:
                 answer.gate.wait(60)
             self.close_connection = not keeps

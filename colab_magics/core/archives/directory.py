@@ -55,13 +55,13 @@ def find_end(file: BinaryIO) -> _End | None:
     while (at := tail.rfind(b"PK\x05\x06", 0, at)) >= 0:
         if at + _END.size > len(tail):
             continue
-        _, disk, first, _, count, length, offset, comment = _END.unpack_from(tail, at)
+        _, disk, first, here, count, length, offset, comment = _END.unpack_from(tail, at)
         if at + _END.size + comment > len(tail):
             continue
         locator = at - _LOCATOR.size
         if (count == _MAX16 or _MAX32 in (length, offset)) and tail[max(locator, 0) : at][:4] == b"PK\x06\x07":
             return _wide_end(file, start + locator, _LOCATOR.unpack_from(tail, locator)[2])
-        return None if disk or first else _End(start + at, count, length, offset)
+        return None if disk or first or here != count else _End(start + at, count, length, offset)
     return None
 
 

@@ -186,7 +186,7 @@ class Tar:
         self._tree.written.update([name] if write else [])
         unpacker.begin(name, 0, int(mtime) * 1_000_000_000, write)
         while piece := stream.read(PIECE):
-            unpacker.part(memoryview(piece))
+            unpacker.take(piece)
         unpacker.end(None, size)
         if write and not self._target.choice.writes(name, unpacker.crc, size):
             self._tree.remove(name)

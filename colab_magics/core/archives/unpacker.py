@@ -82,6 +82,7 @@ class Unpacker:
                     raise _damaged(name, "its content has another size")
             if checksum(content) != crc:
                 raise _damaged(name, "its content has another checksum")
+            self._budget.packed += stop - start
             self._budget.spend(size, written=write)
             if not write:
                 continue
@@ -104,8 +105,9 @@ class Unpacker:
         step = _PLAIN if self._inflater is None else _INPUT
         for start in range(0, len(data), step):
             piece: Any = data[start : start + step]
+            self._budget.packed += len(piece)  # not exact where threads do it at once, which does not matter
             if self._inflater is None:
-                self._took(piece)
+                self.take(piece)
             else:
                 self._inflate(piece)
 
@@ -123,13 +125,14 @@ class Unpacker:
             except _BROKEN as error:
                 raise _damaged(self._name, error) from None
             if content:
-                self._took(content)
+                self.take(content)
             # bz2 and lzma keep what they have not yet unpacked, zlib gives it back.
             piece = getattr(inflater, "unconsumed_tail", b"")
             if not piece and len(content) < _OUTPUT:
                 return
 
-    def _took(self, content: Any) -> None:
+    def take(self, content: Any) -> None:
+        """Take a part of its content that is unpacked."""
         check()
         self.size += len(content)
         self.crc = _fast.crc32(content, self.crc)

@@ -151,7 +151,8 @@ class Zip:
                     f"{entry.method}) that is rare; share it as an older kind, or leave it out with --exclude"
                 )
             asked.append((entry, member, choice.writes(name, entry.crc, entry.size)))
-        self._target.budget.expect(sum(entry.size for entry, _, _ in asked))
+        budget = self._target.budget
+        budget.expect(sum(entry.size for entry, _, write in asked if write), sum(entry.packed for entry, _, _ in asked))
         with self._tree.unpacker() as unpacker:
             for entry, member, write in asked:
                 self._tree.written.update([member.name] if write else [])
@@ -187,7 +188,6 @@ class Zip:
 
 def opened(path: Path, target: Target) -> Zip:
     """Unpack the zip at `path`."""
-    target.budget.packed = path.stat().st_size
     with path.open("rb") as file, Tree(target) as tree:
         return Zip(file, 0, [], tree, target)
 

@@ -79,8 +79,10 @@ class Budget:
 
     Attributes
     ----------
+    received : int
+        Bytes that have come.
     packed, unpacked : int
-        Bytes that have come, and what they were unpacked to so far.
+        How many of them were unpacked so far, and to how many.
     """
 
     def __init__(self, folder: Path, place: str) -> None:
@@ -92,7 +94,7 @@ class Budget:
 
     def reset(self) -> None:
         """Begin anew."""
-        self.packed = self.unpacked = 0
+        self.received = self.packed = self.unpacked = 0
         self._unasked = _ASKED  # written since the disk was asked last: it is, before the first byte
 
     def spend(self, size: int, *, written: bool = True) -> None:
@@ -111,20 +113,23 @@ class Budget:
             ask = self._unasked >= _ASKED
             if ask:
                 self._unasked = 0
-        self._check_ratio(self.unpacked)
-        if ask and (free := _free(self._folder)) < self._spare + _ASKED and free < self._spare + size:
-            raise _full(self._place, free)
-        if ask and free < self._spare + _ASKED:
-            self._unasked = _ASKED  # from here on each time
+        self._check_ratio(self.unpacked, self.packed)
+        if ask:
+            free = _free(self._folder)
+            if free < self._spare + size:
+                raise _full(self._place, free)
+            if free < self._spare + _ASKED:
+                self._unasked = _ASKED  # from here on each time
 
-    def expect(self, size: int) -> None:
-        """Refuse a content that says beforehand that it will be too large."""
-        self._check_ratio(self.unpacked + size)
+    def expect(self, size: int, packed: int = 0) -> None:
+        """Refuse what says beforehand that it will be too large: bytes to write, and what they are packed to."""
+        self._check_ratio(self.unpacked + size, self.packed + packed)
+        check_room(self._folder, size, self._place)
 
-    def _check_ratio(self, unpacked: int) -> None:
-        if unpacked > _SUSPICIOUS and unpacked > self.packed * self._ratio:
+    def _check_ratio(self, unpacked: int, packed: int) -> None:
+        if unpacked > _SUSPICIOUS and unpacked > packed * self._ratio:
             raise ArchiveError(
-                f"the archive unpacks {size_text(self.packed)} to {size_text(unpacked)} and more, as one does that is "
+                f"the archive unpacks {size_text(packed)} to {size_text(unpacked)} and more, as one does that is "
                 f"made to fill disks; nothing was written: set COLAB_MAGICS_MAX_RATIO higher than {self._ratio:g} if "
                 "that is right"
             )

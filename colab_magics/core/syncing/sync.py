@@ -257,7 +257,7 @@ class _Run:
         )
         if place.name is None and not answer.is_resumable and response.head.startswith(_MEMBER):
             archive = self.client.read(response, lambda source: take(source, target))
-            size = target.budget.packed
+            size = target.budget.received
             return self._apply(place, work, manifest, archive, Received(answer, size, 0, "", size))
         received = self.client.download(response, work / PART, room=partial(check_room, work, shown=str(place.shown)))
         self._check_digest(received)

@@ -173,7 +173,7 @@ class _Receiver:
             start = LOOK_BACK - len(left)
             block.view[start:LOOK_BACK] = left
             stop, more = self._fill(block.view)
-            budget.packed += stop - LOOK_BACK
+            budget.received += stop - LOOK_BACK
             at = start
             if self._splitter.rest_start is None:
                 at = self._split(block, start, stop)
