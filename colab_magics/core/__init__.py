@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from colab_magics.core.blocks.runner import Report, bootstrap
     from colab_magics.core.blocks.verb import Verb
     from colab_magics.core.common.disk import size_text
+    from colab_magics.core.common.drive import expand, find_drive, mount_drive
     from colab_magics.core.common.environment import ENVIRONMENTS, detect
-    from colab_magics.core.common.layout import expand, find_drive, mount_drive
     from colab_magics.core.common.progress import SILENT, Progress
     from colab_magics.core.common.results import (
         BootstrapResult,
@@ -47,7 +47,7 @@ _HOMES = {
     "blocks.verb": ("Verb",),
     "common.disk": ("size_text",),
     "common.environment": ("ENVIRONMENTS", "detect"),
-    "common.layout": ("expand", "find_drive", "mount_drive"),
+    "common.drive": ("expand", "find_drive", "mount_drive"),
     "common.progress": ("SILENT", "Progress"),
     "common.results": (
         "BootstrapResult",

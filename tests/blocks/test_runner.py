@@ -243,7 +243,7 @@ def test_run_uses_this_interpreter_and_the_folder_it_is_given() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("run no-such-command-anywhere", "'no-such-command-anywhere' was not found"),
+        ("run ./no-such-command", "'./no-such-command' was not found"),
         ("run sh -c 'kill -9 $$'", "ended by signal 9"),
         ("run sh -c 'echo last words >&2; exit 7'", "failed with status 7"),
     ],

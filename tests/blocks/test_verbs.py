@@ -13,40 +13,15 @@ from colab_magics import cli, completion
 from colab_magics.core import bootstrap, read_plan, verbs
 from colab_magics.core.blocks.block_arguments import block_parser
 
-GREET = """
-from colab_magics.core.blocks.verb import Verb
-from colab_magics.core.common.results import StepResult
-
-
-class _Greet(Verb):
-    command = "say-hello"
-    synopsis = "NAME"
-    summary = "greet somebody"
-
-    def arguments(self, parser):
-        parser.add_argument("name")
-        parser.add_argument("--loudly", action="store_true")
-
-    def effects(self, step, touches):
-        touches.writes(f"{step.args.name}.txt")
-
-    def run(self, step, call):
-        open(f"{step.args.name}.txt", "w").close()
-        return StepResult(step.line, step.verb, "done", detail=f"hello {step.args.name}")
-
-    def export(self, step, script):
-        return [script.call("touch", f"{step.args.name}.txt")]
-
-
-VERB = _Greet()
-"""
+CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 
 @pytest.fixture
 def greet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A verb that is one file more in the package."""
+    """Put the example of CONTRIBUTING.md into the package, as one file more."""
+    text = CONTRIBUTING.read_text("utf-8").partition("```python\n")[2].partition("```")[0]
     (tmp_path / "more").mkdir()
-    (tmp_path / "more" / "greet.py").write_text(GREET)
+    (tmp_path / "more" / "greet.py").write_text(text)
     monkeypatch.setattr(verbs, "__path__", [*verbs.__path__, str(tmp_path / "more")])
     verbs.names.cache_clear()
     yield

@@ -53,7 +53,7 @@ def test_the_class_of_the_shell_is_a_sign(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_core_imports_neither_ipython_nor_google_colab() -> None:
     """Nor does anything that it imports."""
     code = (
-        "import sys, colab_magics.core.packages.install, colab_magics.core.common.layout\n"
+        "import sys, colab_magics.core.packages.install, colab_magics.core.common.drive\n"
         "import colab_magics.core.blocks.runner\n"
         "print(sorted(name for name in sys.modules if name.partition('.')[0] in {'IPython', 'google', 'torch'}))"
     )

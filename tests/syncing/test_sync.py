@@ -11,7 +11,7 @@ import pytest
 from trees import BACKUP, WHOLE, fill, tree
 
 from colab_magics.core import Settings, SyncResult
-from colab_magics.core.common import layout
+from colab_magics.core.common import drive
 from colab_magics.core.common.progress import Silent
 from colab_magics.core.syncing.sync import sync
 from colab_magics.errors import LayoutError
@@ -166,7 +166,7 @@ class TestUpdate:
 def test_a_mounted_drive_is_warned_of(link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A DEST on Drive works, and a line says that it is slow there; a local one says nothing."""
     said: list[str] = []
-    monkeypatch.setattr(layout, "find_drive", lambda _: tmp_path / "MyDrive")
+    monkeypatch.setattr(drive, "find_drive", lambda _: tmp_path / "MyDrive")
     monkeypatch.setattr(Silent, "say", lambda _, text: said.append(text))
     sync(link, "data", progress=Silent())
     assert said == []

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from colab_magics.core.blocks import verbs
 from colab_magics.core.blocks.plan import Step
-from colab_magics.core.common import environment, layout
+from colab_magics.core.common import drive, environment
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.packages import requirements
 from colab_magics.core.packages.pip_args import parse_line
@@ -124,7 +124,7 @@ class Paths:
 
 def paths_here(settings: Settings) -> Paths:
     """Return the paths of the working folder, for a configuration."""
-    return Paths(os.getcwd(), str(layout.find_drive(settings) or _DRIVE))
+    return Paths(os.getcwd(), str(drive.find_drive(settings) or _DRIVE))
 
 
 def effects_of(steps: Sequence[Step], paths: Paths, settings: Settings, ended: Collection[int] = ()) -> list[Effects]:

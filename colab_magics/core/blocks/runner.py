@@ -109,8 +109,8 @@ def bootstrap(
     known = {**os.environ, **(variables or {})}
     plan = block if isinstance(block, Plan) else read_plan(block, known, dropbox_url=settings.dropbox_url)
     used, held = _locks(lock if not dry_run else None, frozen)
-    run = _Run(plan.steps, settings, report or Report(), used, held)
-    result = run.all(dry_run=dry_run)
+    runner = _Runner(plan.steps, settings, report or Report(), used, held)
+    result = runner.all(dry_run=dry_run)
     if used and lock:
         used.note_packages()
         used.write(lock)
@@ -126,7 +126,7 @@ def _locks(lock: Path | None, frozen: Path | None) -> tuple[Lock | None, Lock | 
     return Lock() if lock else None, Lock.read(frozen) if frozen else None
 
 
-class _Run:
+class _Runner:
     def __init__(
         self, steps: Sequence[Step], settings: Settings, report: Report, used: Lock | None, frozen: Lock | None
     ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from colab_magics.core.blocks import verbs
 from colab_magics.core.blocks.effects import effects_of, longest_chain, paths_here, waits_of, waves_of
 from colab_magics.core.blocks.plan import Step
-from colab_magics.core.common import layout
+from colab_magics.core.common import drive
 from colab_magics.core.common.settings import Settings
 from colab_magics.errors import ColabMagicsError
 
@@ -76,7 +76,7 @@ class Schedule:
             ]
             try:
                 if mine.on_drive and not any(effects.mounts or effects.everything for effects in before):
-                    layout.drive_root(self._settings)
+                    drive.drive_root(self._settings)
                 if not told and not any(effects.keeps_order_with(mine) for effects in before):
                     verbs.get(step.verb).foresee(step, self._settings)
             except ColabMagicsError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from colab_magics.core.common import layout
+from colab_magics.core.common import drive
 from colab_magics.core.common.results import LinkResult
 from colab_magics.core.common.settings import Settings
 from colab_magics.errors import LayoutError
@@ -68,8 +68,8 @@ def symlink(
     """
     settings = settings or Settings.load()
     shown = Path(os.fspath(link).rstrip("/") or "/")
-    target = Path(os.path.abspath(layout.expand(source, settings)))
-    place = Path(os.path.abspath(layout.expand(shown, settings)))
+    target = Path(os.path.abspath(drive.expand(source, settings)))
+    place = Path(os.path.abspath(drive.expand(shown, settings)))
     if target in {place, Path(os.path.realpath(place.parent), place.name)}:
         raise LayoutError(f"{str(shown)!r} would point to itself; give another place, or another source")
     if target.is_relative_to(place) and not place.is_symlink():

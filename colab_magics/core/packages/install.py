@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from colab_magics.core.common import layout
+from colab_magics.core.common import drive
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.core.common.results import InstallResult
 from colab_magics.core.common.settings import Settings
@@ -107,7 +107,7 @@ def install(
         secrets.refuse_token_argument(token)
     options = Options(
         token=token,
-        src=layout.expand(src, settings) if src else None,
+        src=drive.expand(src, settings) if src else None,
         upgrade=upgrade,
         force=force,
         no_deps=no_deps,
@@ -161,7 +161,7 @@ def pip_install(arguments: Sequence[str], *, settings: Settings | None = None, p
 
 
 def _files(paths: Sequence[str | os.PathLike[str]], kind: str, settings: Settings) -> list[Path]:
-    found = [layout.expand(path, settings) for path in paths]
+    found = [drive.expand(path, settings) for path in paths]
     for typed, path in zip(paths, found, strict=True):
         if not path.is_file():
             raise InstallError(f"the {kind} file {os.fspath(typed)!r} does not exist; correct it, or sync it first")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from colab_magics.core.common import layout
+from colab_magics.core.common import drive
 from colab_magics.core.common.progress import Progress
 from colab_magics.core.common.results import InstallResult, Package
 from colab_magics.core.common.settings import Settings
@@ -243,7 +243,7 @@ class Installation:
     def _resolve(self, broker: Broker) -> None:
         for item in self.items:
             if item.spec.is_folder:
-                item.folder = layout.expand(item.spec.path, self.settings)
+                item.folder = drive.expand(item.spec.path, self.settings)
                 if item.folder.is_file():
                     raise InstallError(
                         f"{item.spec.path!r} is a file, no project's folder; for requirements use -r FILE"

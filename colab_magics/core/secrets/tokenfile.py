@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from colab_magics import masking
-from colab_magics.core.common import layout
+from colab_magics.core.common import drive
 from colab_magics.core.common.settings import Settings
 from colab_magics.errors import TokenError
 
@@ -59,10 +59,10 @@ class TokenFile:
 def places(settings: Settings) -> list[Path]:
     """List the places where a token file is looked for; the first that exists is the one."""
     if settings.token_file is not None:
-        return [layout.expand(settings.token_file, settings)]
+        return [drive.expand(settings.token_file, settings)]
     usual = [Path.home() / ".config" / "colab_magics" / "tokens.json"]
-    drive = layout.find_drive(settings)
-    return [*usual, drive / "colab_magics" / "tokens.json"] if drive else usual
+    root = drive.find_drive(settings)
+    return [*usual, root / "colab_magics" / "tokens.json"] if root else usual
 
 
 def read(settings: Settings) -> TokenFile | None:
@@ -130,8 +130,8 @@ def exposure(found: TokenFile, settings: Settings) -> str | None:
         status = found.path.stat()
     except OSError:
         return None
-    drive = layout.find_drive(settings)
-    if drive and found.path.resolve().is_relative_to(drive.resolve()):
+    root = drive.find_drive(settings)
+    if root and found.path.resolve().is_relative_to(root.resolve()):
         return None
     if os.name != "posix" or status.st_uid != os.getuid() or not stat.S_IMODE(status.st_mode) & 0o077:
         return None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from colab_magics.core.common import layout
+from colab_magics.core.common import drive
 from colab_magics.core.common.results import SyncResult
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.http.links import Link
@@ -67,7 +67,7 @@ def place_of(link: Link, answer: Answer, dest: Dest, options: Options, settings:
     if dest is None:
         path = shown = Path((name or "download") if one_file else _without_suffix(name, is_folder=answer.is_folder))
     else:
-        path = layout.expand(dest, settings)
+        path = drive.expand(dest, settings)
         shown = path if os.fspath(dest).startswith("drive:") else Path(os.fspath(dest))
         if one_file and (path.is_dir() or os.fspath(dest).endswith(("/", os.sep))):
             path, shown = path / (name or "download"), shown / (name or "download")
@@ -155,7 +155,7 @@ def _earlier(link: Link, dest: Dest, settings: Settings) -> Iterator[Place]:
         for folder in folders:
             yield from _with_name(link, folder, folder, None)
         return
-    path = layout.expand(dest, settings)
+    path = drive.expand(dest, settings)
     shown = path if os.fspath(dest).startswith("drive:") else Path(os.fspath(dest))
     yield from _with_name(link, path, shown, None)
     if path.name:

@@ -19,7 +19,7 @@ from colab_magics import masking
 from colab_magics.core.archives.members import Archive, Target
 from colab_magics.core.archives.names import check_encoding
 from colab_magics.core.archives.opening import is_zip, take, unpack
-from colab_magics.core.common import layout
+from colab_magics.core.common import drive
 from colab_magics.core.common.attributes import Losses, collected
 from colab_magics.core.common.disk import Budget, check_room, disk_errors
 from colab_magics.core.common.progress import SILENT, Progress
@@ -336,8 +336,8 @@ class _Run:
 
     def _warn_of_drive(self, place: Place) -> None:
         """Say when DEST is on a mounted Drive, where each file costs a second rather than a moment."""
-        drive = layout.find_drive(self.settings) if self.settings.drive_root is None else None
-        if drive is not None and place.name is None and place.root.is_relative_to(os.path.realpath(drive)):
+        mounted = drive.find_drive(self.settings) if self.settings.drive_root is None else None
+        if mounted is not None and place.name is None and place.root.is_relative_to(os.path.realpath(mounted)):
             self.progress.say(f"{place.shown} lies on Drive, which is slow for many small files: better a local folder")
 
     def _say_left(self, place: Place, decision: Decision) -> None:

@@ -51,7 +51,7 @@ class _MountDrive(Verb):
         return [script.call("mount_drive", step.args.mountpoint or "/content/drive")]
 
     def _mount(self, step: Step, settings: Settings, *, dry_run: bool) -> Path:
-        from colab_magics.core.common.layout import mount_drive  # here: loading the extension must not wait for it
+        from colab_magics.core.common.drive import mount_drive  # here: loading the extension must not wait for it
 
         return mount_drive(step.args.mountpoint, dry_run=dry_run, settings=settings)
 

@@ -90,12 +90,12 @@ class _PrivatePip(Verb):
                 touches.writes(place(name))
 
     def run(self, step: Step, call: Call) -> InstallResult:
-        from colab_magics.core.common import layout  # here: loading must not wait for them
+        from colab_magics.core.common import drive  # here: loading must not wait for them
         from colab_magics.core.packages import install
 
         settings = call.settings
         if step.args.token_file:
-            settings = replace(settings, token_file=layout.expand(step.args.token_file, settings))
+            settings = replace(settings, token_file=drive.expand(step.args.token_file, settings))
         if step.args.installer:
             settings = replace(settings, installer=step.args.installer)
         with call.frozen.held(step) if call.frozen else nullcontext(step) as held:

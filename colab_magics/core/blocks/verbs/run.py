@@ -50,9 +50,9 @@ class _Run(Verb):
         touches.everything()
 
     def run(self, step: Step, call: Call) -> StepResult:
-        from colab_magics.core.common import environment, layout, process  # here: loading must not wait for it
+        from colab_magics.core.common import drive, environment, process  # here: loading must not wait for it
 
-        folder = layout.expand(step.args.folder, call.settings) if step.args.folder else None
+        folder = drive.expand(step.args.folder, call.settings) if step.args.folder else None
         command = step.command if isinstance(step.command, str) else list(step.command)
         env = {**os.environ, "PATH": environment.child_path(), "PYTHONUNBUFFERED": "1"}
         done = process.run(command, cwd=folder, env=env, on_output=call.progress.output)

@@ -11,8 +11,8 @@ import fakes
 import pytest
 
 from colab_magics.core import Settings, symlink
-from colab_magics.core.common import layout
-from colab_magics.core.common.layout import expand, mount_drive
+from colab_magics.core.common import drive
+from colab_magics.core.common.drive import expand, mount_drive
 from colab_magics.errors import LayoutError
 
 HERE = Settings(env="linux")
@@ -31,8 +31,8 @@ def data() -> Path:
 @pytest.fixture(autouse=True)
 def nothing_mounted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No mount of another test is remembered, and Colab's usual mountpoint is here."""
-    monkeypatch.setattr(layout, "_mounted", [])
-    monkeypatch.setattr(layout, "_COLAB_MOUNTPOINT", str(tmp_path / "drive"))
+    monkeypatch.setattr(drive, "_mounted", [])
+    monkeypatch.setattr(drive, "_COLAB_MOUNTPOINT", str(tmp_path / "drive"))
 
 
 class TestSymlink:
