@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from colab_magics.core.common import cancellation
 from colab_magics.core.http.responses import Answer, Headers, RetryError
 
 __all__ = ["PART", "Part", "clear_but_part"]
@@ -62,6 +63,7 @@ class Part:
             os.truncate(self.path, size)
         with self.path.open("rb") as file:
             while piece := file.read(_PIECE):
+                cancellation.check()
                 self._count(piece)
         self._answer = Answer(None, False, self.total, note["etag"], note["mtime"])
 
