@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from refusing import mounted
+from servers import Answer, serving
 
 from colab_magics.core import sync
 from colab_magics.core.common.progress import Silent
@@ -41,16 +44,29 @@ def shared(box: Sandbox) -> Path:
     return folder
 
 
-@pytest.fixture(params=["tar"])
-def fetch(request: pytest.FixtureRequest, box: Sandbox, shared: Path) -> Fetch:
-    """A sync of it: as a folder's zip, or from a tar."""
+def zipped(folder: Path) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            info = zipfile.ZipInfo(path.relative_to(folder).as_posix())
+            info.external_attr = path.lstat().st_mode << 16
+            if not path.is_dir():
+                archive.writestr(info, os.readlink(path) if path.is_symlink() else path.read_bytes())
+    return made.getvalue()
+
+
+@pytest.fixture(params=["zip", "tar"])
+def fetch(request: pytest.FixtureRequest, box: Sandbox, shared: Path) -> Iterator[Fetch]:
+    """A sync of it: from a zip that is unpacked as it arrives, or from a tar."""
     if request.param == "zip":
-        return partial(sync, box.folder_link(shared))
+        with serving(Answer(200, zipped(shared))) as (base, _):
+            yield partial(sync, f"{base}/proj.zip")
+        return
     archive = box.folder("files") / "proj.tar"
     with tarfile.open(archive, "w") as tar:
         for path in sorted(shared.iterdir()):
             tar.add(path, path.name)
-    return partial(sync, box.file_link(archive), unpack=True)
+    yield partial(sync, box.file_link(archive), unpack=True)
 
 
 def files(folder: Path) -> dict[str, str]:

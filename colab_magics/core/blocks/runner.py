@@ -252,7 +252,7 @@ class _Runner:
     def _timed(self, step: Step, settings: Settings) -> StepResult:
         began = time.monotonic()
         try:
-            result = self._do(step, settings, _Stoppable(self.report.progress(step)))
+            result = self._do(step, settings, self.report.progress(step))
         except ColabMagicsError as error:
             result = StepResult(step.line, step.verb, "failed", detail=str(error))
         result.seconds = time.monotonic() - began
@@ -309,31 +309,6 @@ class _Runner:
                 self.results[index] = StepResult(step.line, step.verb, "interrupted", seconds, self.kept.get(index, ""))
                 self.report.ended(step, self.results[index])
         return alive
-
-
-class _Stoppable:
-    """Passes progress on, and ends the work when the run was interrupted."""
-
-    def __init__(self, inner: Progress) -> None:
-        self._inner = inner
-
-    def begin(self, label: str, total: int | None = None) -> None:
-        cancellation.check()
-        self._inner.begin(label, total)
-
-    def advance(self, amount: int) -> None:
-        cancellation.check()
-        self._inner.advance(amount)
-
-    def end(self) -> None:
-        self._inner.end()
-
-    def say(self, text: str) -> None:
-        cancellation.check()
-        self._inner.say(text)
-
-    def output(self, text: str) -> None:
-        self._inner.output(text)
 
 
 def _raise(error: BaseException) -> None:

@@ -123,8 +123,9 @@ def stage(archive: Archive, decision: Decision, tree: Path, origin: str) -> dict
     archive.materialise({member.name for member in decision.written})
     files = [member for member in decision.written if member.kind == "file"]
     stamps = [int(member.mtime) * 1_000_000_000 for member in files]
-    if files and os.stat(tree / files[0].name).st_mtime_ns != stamps[0]:
-        # This disk keeps time stamps in its own way.
+    # One in an odd second, if any, shows whether this disk keeps time stamps as they are: FAT has steps of two seconds.
+    sample = next((number for number, stamp in enumerate(stamps) if stamp // 1_000_000_000 % 2), 0)
+    if files and os.stat(tree / files[sample].name).st_mtime_ns != stamps[sample]:
         stamps = [os.stat(tree / member.name).st_mtime_ns for member in files]
     return {
         member.name: Record(member.size, stamp, member.crc, origin) for member, stamp in zip(files, stamps, strict=True)
