@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from servers import Answer, serving
 from zips import Entry, zip_of
 
+from colab_magics.core.common.progress import Silent
 from colab_magics.core.syncing.sync import sync
 from colab_magics.errors import ArchiveError
 from colab_magics.sandbox import Sandbox
@@ -69,4 +72,33 @@ def test_what_changed_its_case_is_not_lost(disk: Path, box: Sandbox) -> None:
     result = sync(link, dest, mirror=True)
     assert (result.removed, result.backed_up) == ([], [])
     assert (dest / "README.md").read_text() == "one"
+    shutil.rmtree(dest)
+
+
+def test_a_symlink_that_cannot_be_there_is_named_and_the_rest_arrives(disk: Path, box: Sandbox) -> None:
+    """Once more changes nothing: the disk's own steps of time and the missing symlink are no reason to."""
+    archive = box.folder("files") / "data.tar"
+    with tarfile.open(archive, "w") as tar:
+        for number, name in enumerate(["Read me.txt", "sub/b.csv"]):
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime, info.mode = 3, 1_700_000_000 + number, 0o755
+            tar.addfile(info, io.BytesIO(b"abc"))
+        info = tarfile.TarInfo("latest")
+        info.type, info.linkname = tarfile.SYMTYPE, "sub/b.csv"
+        tar.addfile(info)
+    said: list[str] = []
+
+    class Said(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    dest, link = disk / "linked", box.file_link(archive)
+    result = sync(link, dest, unpack=True, progress=Said())
+    assert sorted(result.added) == ["Read me.txt", "sub/b.csv"]
+    assert len(said) == 1
+    assert "1 symlink (latest); everything else is there" in said[0]
+    assert (dest / "sub/b.csv").read_bytes() == b"abc"
+    for options in ({}, {"mirror": True}, {"once": True}, {"force": True}):
+        again = sync(link, dest, unpack=True, **options)
+        assert (again.status, again.backed_up) == ("up-to-date", [])
     shutil.rmtree(dest)
