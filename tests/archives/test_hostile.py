@@ -389,7 +389,7 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
 
 
 def test_no_mutation_is_a_stack_trace(tmp_path: Path) -> None:
-    """Whatever is changed, only errors of ours come, and nothing is written outside; COLAB_MAGICS_FUZZ: seconds."""
+    """Whatever is changed, only errors of ours come, and nothing is written outside; FUZZ_SECONDS says how long."""
     from colab_magics.core.archives.members import Everything, Target
     from colab_magics.core.archives.opening import take, unpack
 
@@ -399,8 +399,8 @@ def test_no_mutation_is_a_stack_trace(tmp_path: Path) -> None:
             return self.getvalue()[:512]
 
     seed, until = (
-        int(os.environ.get("COLAB_MAGICS_SEED", "0")),
-        time.monotonic() + float(os.environ.get("COLAB_MAGICS_FUZZ", "3")),
+        int(os.environ.get("FUZZ_SEED", "0")),
+        time.monotonic() + float(os.environ.get("FUZZ_SECONDS", "3")),
     )
     room = tmp_path / "room"
     room.mkdir()
