@@ -10,7 +10,7 @@ from conftest import Venv
 from installing import find_uv, wheelhouse
 
 from colab_magics.core import Settings
-from colab_magics.core.packages import installers
+from colab_magics.core.packages import installers, pip_args
 from colab_magics.core.packages.indexes import Indexes
 from colab_magics.core.packages.installers import Installer, InstallRequest, choose, for_uv
 from colab_magics.core.packages.pip_args import configured, merged, parse
@@ -37,6 +37,7 @@ def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "bin/uv").write_text("#!/bin/sh\n")
     (tmp_path / "bin/uv").chmod(0o755)
     monkeypatch.setattr(installers, "child_path", lambda: str(tmp_path / "bin"))
+    monkeypatch.setattr(pip_args, "_files", lambda environ: [Path(environ["PIP_CONFIG_FILE"])])  # not /etc/pip.conf
 
 
 def ask(words: str) -> list[str] | None:
