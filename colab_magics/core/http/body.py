@@ -75,17 +75,15 @@ class Response(AbstractContextManager["Response"]):
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the rest of the content in pieces."""
-        while piece := self._next():
-            yield piece
+        view = memoryview(bytearray(_PIECE))
+        while count := self._some(view):  # what came before the connection broke is not lost
+            yield bytes(view[:count])
 
     @cached_property
     def head(self) -> bytes:
         """The first bytes, which are still part of what is read."""
-        head = b""
-        while len(head) < _HEAD and (piece := self._read()):
-            head += piece
-        self._left = head
-        return head
+        self._left = self.page(_HEAD)
+        return self._left
 
     @cached_property
     def answer(self) -> Answer:
@@ -98,24 +96,14 @@ class Response(AbstractContextManager["Response"]):
         return self.status == _UNCHANGED
 
     def page(self, most: int = _PAGE) -> bytes:
-        """Return the beginning, up to about `most` bytes: by default as much as a page needs to be understood."""
-        page = b""
-        while len(page) < most and (piece := self._next()):
-            page += piece
-        return page
+        """Return the beginning, up to `most` bytes: by default as much as a page needs to be understood."""
+        page = bytearray(most)
+        return bytes(page[: self.readinto(memoryview(page))])
 
     def readinto(self, view: memoryview) -> int:
         """Fill `view` from its start; return how many bytes came, which is fewer only at the end."""
         filled = 0
-        while filled < len(view):
-            if self._left or self._inflater:
-                piece = self._next()
-                count = min(len(piece), len(view) - filled)
-                view[filled : filled + count], self._left = piece[:count], piece[count:]
-            else:
-                count = self._receive(view[filled:])
-            if not count:
-                break
+        while filled < len(view) and (count := self._some(view[filled:])):
             filled += count
         return filled
 
@@ -125,29 +113,27 @@ class Response(AbstractContextManager["Response"]):
             self._response.raw.release_conn()
         self._response.close()
 
-    def _next(self) -> bytes:
-        """Return what there is, at least a byte; nothing at the end."""
-        piece, self._left = self._left, b""
-        return piece or self._read()
+    def _some(self, view: memoryview) -> int:
+        if not self._left:
+            return self._receive(view) if self._inflater is None else self._inflate(view)
+        count = min(len(self._left), len(view))
+        view[:count], self._left = self._left[:count], self._left[count:]
+        return count
 
-    def _read(self) -> bytes:
-        if self._inflater is None:
-            return self._receive_piece()
-        while not self._inflater.eof:
-            packed = self._inflater.unconsumed_tail or self._receive_piece()
+    def _inflate(self, view: memoryview) -> int:
+        inflater, packed = self._inflater, memoryview(bytearray(_PIECE))
+        while inflater is not None and not inflater.eof:
+            data = inflater.unconsumed_tail or packed[: self._receive(packed)]
             try:
-                piece = self._inflater.decompress(packed, _PIECE)
+                piece = inflater.decompress(data, len(view))
             except zlib.error:
                 raise RetryError(f"what {self._host} sent is damaged") from None
+            view[: len(piece)] = piece
             if piece:
-                return piece
-            if not packed:
+                return len(piece)
+            if not data:
                 raise RetryError(f"the connection to {self._host} ended early")
-        return b""
-
-    def _receive_piece(self) -> bytes:
-        with self._told():
-            return bytes(self._source.read1(_PIECE))
+        return 0
 
     def _receive(self, view: memoryview) -> int:
         with self._told():
