@@ -75,8 +75,8 @@ def serving(
 ) -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
     """Serve each of `answers` once, or one of them always; yield the address, and what was asked so far.
 
-    A proxy that is asked for a connection connects to where it was asked for, unless `connects` is false. With `keeps`
-    connections are kept open; each is added to `made`.
+    A proxy that is asked for a connection connects to that port of this machine, whatever the host is called, unless
+    `connects` is false. With `keeps` connections are kept open; each is added to `made`.
     """
     seen: list[tuple[str, dict[str, str]]] = []
     left = None if isinstance(answers, Answer) else list(answers)
@@ -114,8 +114,8 @@ def serving(
                 self.do_GET()
                 return
             seen.append((self.path, dict(self.headers.items())))
-            host, _, port = self.path.rpartition(":")
-            with socket.create_connection((host, int(port))) as there:
+            port = self.path.rpartition(":")[2]
+            with socket.create_connection(("127.0.0.1", int(port))) as there:
                 self.send_response(200)
                 self.end_headers()
                 back = threading.Thread(target=_relay, args=(there, self.connection))
@@ -143,7 +143,10 @@ def serving(
 
 @contextmanager
 def socks_proxy() -> Iterator[tuple[str, list[str]]]:
-    """A SOCKS 5 proxy (RFC 1928) that asks for no password; yield its host and port, and whom it was asked for."""
+    """A SOCKS 5 proxy (RFC 1928) that asks for no password; yield its host and port, and whom it was asked for.
+
+    Every host is this machine to it.
+    """
     asked: list[str] = []
 
     class Handler(socketserver.BaseRequestHandler):
@@ -155,7 +158,7 @@ def socks_proxy() -> Iterator[tuple[str, list[str]]]:
             host = socket.inet_ntoa(self._read(4)) if kind == 1 else self._read(self._read(1)[0]).decode()
             port = int.from_bytes(self._read(2), "big")
             asked.append(f"{host}:{port}")
-            with socket.create_connection((host, port)) as there:
+            with socket.create_connection(("127.0.0.1", port)) as there:
                 self.request.sendall(b"\x05\x00\x00\x01" + bytes(6))
                 back = threading.Thread(target=_relay, args=(there, self.request))
                 back.start()

@@ -25,6 +25,7 @@ from colab_magics.core.common import cancellation
 from colab_magics.core.http import client, links, session
 from colab_magics.core.http.client import Client
 from colab_magics.errors import LinkError, TransferError
+from colab_magics.sandbox import Sandbox
 
 CONTENT = random.Random(1).randbytes(300_000) + b"text " * 100_000
 openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates; it is not here")
@@ -124,34 +125,62 @@ def test_an_interrupt_ends_a_wait_over_tls(
 
 
 def test_a_proxy_of_the_environment_is_asked_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For plain addresses it gets the whole of them, and its own password; who needs none is asked directly."""
-    with serving(Answer(200, b"of the proxy")) as (proxy, asked), serving(Answer(200, b"direct")) as (base, seen):
-        port = base.rpartition(":")[2]
+    """For plain addresses it gets the whole of them, and its own password."""
+    address = "http://example.org/x.bin?a=1"
+    with serving(Answer(200, b"of the proxy")) as (proxy, asked):
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.replace("//", "//me:proxy-password-1@"))
-            address = f"http://localhost:{port}/x.bin?a=1"
-            if name == "HTTP_PROXY":
-                monkeypatch.setenv("no_proxy", "127.0.0.1")
-                assert fetched(f"{base}/x.bin", tmp_path / "x") == b"direct"
-                assert "proxy-password-1" not in json.dumps(seen)
-                assert not any("uthorization" in name for _, headers in seen for name in headers)
             assert fetched(address, tmp_path / "x") == b"of the proxy"
             monkeypatch.delenv(name)
             assert asked[-1][0] == address
             assert asked[-1][1]["Proxy-Authorization"] == "Basic bWU6cHJveHktcGFzc3dvcmQtMQ=="
-    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]", "example.org"])
+@pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
+def test_who_needs_no_proxy_is_asked_directly(
+    name: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This machine always, whatever it is called, since a proxy would read what is sent there; others by NO_PROXY."""
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *rest, **more: look_up("127.0.0.1", *rest, **more))
+    with serving(Answer(200, b"of the proxy")) as (proxy, asked), serving(Answer(200, b"direct")) as (base, seen):
+        monkeypatch.setenv(variable, proxy.replace("//", "//me:proxy-password-2@"))
+        if name == "example.org":
+            monkeypatch.setenv("no_proxy", name)
+        assert fetched(f"{base.replace('127.0.0.1', name)}/x.bin", tmp_path / "x") == b"direct"
+    assert asked == []
+    assert "proxy-password-2" not in json.dumps(seen)
+    assert not any("uthorization" in name for _, headers in seen for name in headers)
+
+
+def test_a_links_password_reaches_no_proxy(box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for Dropbox on this machine; its key reaches none either."""
+    folder = box.folder("proj")
+    (folder / "a.txt").write_text("a")
+    link = box.folder_link(folder, password="the-links-password")
+    monkeypatch.setenv("COLAB_MAGICS_SECRET_KEY", "the-links-password")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(Answer(502)) as (proxy, asked):
+        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        assert sync(link, tmp_path / "proj", password="secret:KEY").added == ["a.txt"]
+    assert asked == []
 
 
 @openssl
 def test_a_proxy_connects_and_sees_nothing_of_what_is_secured(
-    certificate: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    certified: Callable[[str], Certificate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For https it is told host and port, not the path, which grants access; its password goes no further."""
+    certificate = certified("DNS:example.org")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
     with serving([]) as (proxy, asked), serving(Answer(200, CONTENT), certificate.tls) as (base, seen):
         monkeypatch.setenv("https_proxy", proxy.replace("//", "//me:proxy-password-2@"))
-        assert fetched(f"{base}/secret-path/x.bin", tmp_path / "x") == CONTENT
-    assert [path for path, _ in asked] == [base.removeprefix("https://")]
+        address = base.replace("127.0.0.1", "example.org")
+        assert fetched(f"{address}/secret-path/x.bin", tmp_path / "x") == CONTENT
+    assert [path for path, _ in asked] == [address.removeprefix("https://")]
     assert "secret-path" not in json.dumps(asked)
     assert [path for path, _ in seen] == ["/secret-path/x.bin"]
     assert "uthorization" not in json.dumps(seen)
@@ -160,7 +189,7 @@ def test_a_proxy_connects_and_sees_nothing_of_what_is_secured(
 def test_a_socks_proxy_is_asked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With PySocks; it also looks up the name when the environment says so."""
     with serving(Answer(200, CONTENT)) as (base, seen), socks_proxy() as (proxy, asked):
-        address = base.replace("127.0.0.1", "localhost")
+        address = base.replace("127.0.0.1", "example.org")
         monkeypatch.setenv("ALL_PROXY", f"socks5h://{proxy}")
         assert fetched(f"{address}/x.bin", tmp_path / "x") == CONTENT
     assert asked == [address.removeprefix("http://")]
@@ -261,10 +290,8 @@ def test_a_connection_is_used_again() -> None:
 def test_a_proxy_that_is_not_asked_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither where none is needed, nor where there is nothing to fetch."""
     monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving(Answer(200, b"data")) as (base, _):
         assert sync(f"{base}/x.bin", tmp_path / "x.bin").status == "synced"
-        monkeypatch.delenv("no_proxy")
         assert sync(f"{base}/x.bin", tmp_path / "x.bin", once=True).status == "up-to-date"
 
 

@@ -101,10 +101,11 @@ def test_it_is_asked_as_downloads_are(
     monkeypatch: pytest.MonkeyPatch, wait: Callable[[], None], tmp_path: Path
 ) -> None:
     """Through the proxy, with the certificates that this machine is set up with; the proxy does not see the token."""
-    certificate = certify(tmp_path, "IP:127.0.0.1")
+    certificate = certify(tmp_path, "DNS:example.org")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
     with serving([]) as (proxy, asked), serving(Answer(200), certificate.tls) as (address, seen):
         monkeypatch.setenv("https_proxy", proxy)
+        address = address.replace("127.0.0.1", "example.org")
         stand_in(monkeypatch, address)
         expiry.ask({"github.com": Credential(Secret(TOKEN, "x"))})
         wait()

@@ -1,7 +1,8 @@
 """A session of requests whose connections an interrupt can end. It takes 0.05 s to import: do so when it is needed.
 
-Certificates, cookies and proxies (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) are the work of requests. It follows
-no redirect, since what may be sent to the next host is for the caller to say, and finds no password in ``~/.netrc``.
+Certificates, cookies and proxies (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) are the work of requests; but what is
+on this machine is asked past every proxy. It follows no redirect, since what may be sent to the next host is for the
+caller to say, and finds no password in ``~/.netrc``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import HTTPError
 
 from colab_magics.core.common import cancellation
+from colab_magics.core.common.addresses import is_loopback
 from colab_magics.core.http.responses import RetryError
 from colab_magics.errors import TransferError
 from colab_magics.masking import MASK
@@ -52,6 +54,11 @@ class Session(requests.Session):
         self.verify = _authorities()
         self.mount("http://", _Adapter())
         self.mount("https://", _Adapter())
+
+    def merge_environment_settings(self, url: Any, *rest: Any, **more: Any) -> Any:
+        """Name no proxy for this machine: over plain http it would read what is sent."""
+        settings: Any = super().merge_environment_settings(url, *rest, **more)
+        return settings | {"proxies": _proxies(url)}
 
     def get_redirect_target(self, _response: requests.Response) -> None:
         """Name none, so that requests neither follows a redirect nor reads its body."""
@@ -119,6 +126,10 @@ def _interruptible(kind: Any) -> Any:
     return Interruptible
 
 
+def _proxies(address: str) -> dict[str, str]:
+    return {} if is_loopback(urlsplit(address).hostname) else get_environ_proxies(address)
+
+
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
@@ -136,7 +147,7 @@ def _meaning(address: str, error: Exception) -> Exception:
     host, scheme = urlsplit(address).netloc.rpartition("@")[2], urlsplit(address).scheme
     if isinstance(error, InvalidSchema) and "SOCKS" in str(error):
         return TransferError("this machine's proxy speaks SOCKS, which takes one package more: pip install PySocks")
-    proxy = str(select_proxy(address, get_environ_proxies(address)) or "")
+    proxy = str(select_proxy(address, _proxies(address)) or "")
     is_proxys = isinstance(error, ProxyError | InvalidProxyURL) or (
         proxy.startswith("socks") and not isinstance(error, ReadTimeout | ValueError)
     )
