@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ import browsers
 import nbformat
 import pytest
 from kernels import holds
+
+from colab_magics import sandbox
 
 for _module in ("jupyterlab", "ipywidgets", "selenium"):
     pytest.importorskip(_module, reason=f"{_module} is not installed: it comes with the extra 'browser'")
@@ -80,17 +84,22 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browsers.Lab]:
         yield started
 
 
-def look(lab: browsers.Lab, folder: Path, name: str, preparation: list[str], expected: dict[str, str]) -> Seen:
-    """Run `preparation`, then every channel until it shows what is expected, then save: all of it in the browser."""
-    sources = [*preparation, *(source for source, _ in CHANNELS.values()), LAST]
-    # JupyterLab goes on after a cell with this tag, as a person would who runs the next one.
-    metadata = {"tags": ["raises-exception"]}
+def written(lab: browsers.Lab, name: str, sources: list[str], **metadata: object) -> Path:
+    """Write a notebook of these cells where `lab` serves it."""
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(source, metadata=metadata) for source in sources],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
     )
     file = lab.folder / f"{name}.ipynb"
     nbformat.write(notebook, file)
+    return file
+
+
+def look(lab: browsers.Lab, folder: Path, name: str, preparation: list[str], expected: dict[str, str]) -> Seen:
+    """Run `preparation`, then every channel until it shows what is expected, then save: all of it in the browser."""
+    sources = [*preparation, *(source for source, _ in CHANNELS.values()), LAST]
+    # JupyterLab goes on after a cell with this tag, as a person would who runs the next one.
+    file = written(lab, name, sources, tags=["raises-exception"])
 
     def by_channel(outputs: list[str]) -> dict[str, str]:
         return dict(zip(CHANNELS, outputs[len(preparation) : -1], strict=True))
@@ -137,3 +146,35 @@ def test_a_secret_reaches_neither_the_page_nor_the_file(lab: browsers.Lab, tmp_p
         assert MASK in shown, name
     assert MASK in seen.tooltip
     assert MASK in json.dumps(json.loads(seen.saved)["metadata"]["widgets"])
+
+
+def test_the_stop_button_leaves_one_line_and_no_row_that_runs(
+    lab: browsers.Lab, box: sandbox.Sandbox, tmp_path: Path
+) -> None:
+    """In the page and in the file that is saved: each row says what it came to, and no stack is shown."""
+    silent = threading.Event()
+    (box.folder("data") / "a.txt").write_text("a" * 100_000)
+    link = box.folder_link("data")
+    box.fail(link, delay=silent, delay_at=10)
+    block = f"%%bootstrap\nrun echo first\ndropbox_sync {link} data\nsymlink data link"
+    sources = [LOAD, f"%env COLAB_MAGICS_DROPBOX_URL={os.environ['COLAB_MAGICS_DROPBOX_URL']}", block, "print('never')"]
+    file = written(lab, "stopped", sources)
+    try:
+        with browsers.opened(lab, file.name, tmp_path) as page:
+            # Not waited for: it ends when the block does.
+            page.driver.execute_script("jupyterapp.commands.execute('notebook:run-all-cells')")
+            page.wait_for_outputs(lambda found: "running" in found[2] and "done" in found[2])
+            page.run("notebook:interrupt-kernel")
+            shown = page.wait_for_outputs(lambda found: "run it again" in found[2])[2]
+            page.run("docmanager:save")
+    finally:
+        silent.set()
+    [table, said, error] = nbformat.read(file, 4).cells[2].outputs
+    assert said["text"] == "first\n"
+    assert error["traceback"] == ["interrupted; run it again to complete it (1 of 3 steps are done)"]
+    for text in (shown, table["data"]["text/html"]):
+        assert text.count("interrupted") >= 2
+        assert "running" not in text
+        assert "waiting" not in text
+        assert "Traceback" not in text
+    assert nbformat.read(file, 4).cells[3].outputs == []
