@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import socket
 import tarfile
 import threading
@@ -224,3 +225,21 @@ def test_an_interrupt_ends_the_commands_of_every_verb(block: str, monkeypatch: p
         server.join(60)
     assert ended.is_set()
     assert [result.status for result in interrupt.results] == ["interrupted"]
+
+
+def test_an_interrupt_while_a_step_is_started_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread runs already, and whoever started it has not come back from that: it is waited for all the same."""
+    start, numbers = threading.Thread.start, list[int]()
+    os.mkfifo("pid")
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name == "line 1":
+            numbers.append(int(Path("pid").read_text()))
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bootstrap("run sh -c 'echo $$ > pid; exec sleep 600'")
+    with pytest.raises(ProcessLookupError):
+        os.kill(numbers[0], 0)

@@ -118,7 +118,9 @@ def test_a_stop_in_another_thread_ends_the_whole_family(script: str) -> None:
         except BaseException as error:  # noqa: BLE001 - Stopped is no Exception
             caught.append(error)
 
-    thread = run.start(work, name="command")
+    thread = run.thread(work, name="command")
+
+    thread.start()
     assert begun.wait(20)
     run.cancel()
     thread.join(20)
@@ -158,7 +160,9 @@ def test_what_is_captured_ends_too() -> None:
         except BaseException as error:  # noqa: BLE001 - Stopped is no Exception
             caught.append(error)
 
-    thread = run.start(work, name="command")
+    thread = run.thread(work, name="command")
+
+    thread.start()
     pid = int(beside.read_text())
     run.cancel()
     thread.join(20)

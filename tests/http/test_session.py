@@ -115,7 +115,8 @@ def test_an_interrupt_ends_a_wait_over_tls(
     run, caught = cancellation.Cancellation(lambda call: call()), list[BaseException]()
 
     with serving(answer, certificate.tls) as (base, seen):
-        thread = run.start(stopped, f"{base}/x.bin", tmp_path / "x", caught, name="download")
+        thread = run.thread(stopped, f"{base}/x.bin", tmp_path / "x", caught, name="download")
+        thread.start()
         assert answer.sent.wait(20)
         run.cancel()
         thread.join(20)
@@ -257,7 +258,8 @@ def test_an_interrupt_ends_a_connection_in_the_making(tmp_path: Path, monkeypatc
         ):
             run, caught = cancellation.Cancellation(lambda call: call()), list[BaseException]()
             looked_up.clear()
-            thread = run.start(stopped, address, tmp_path / "x", caught, name="download")
+            thread = run.thread(stopped, address, tmp_path / "x", caught, name="download")
+            thread.start()
             assert looked_up.wait(20)
             run.cancel()
             thread.join(10)  # less than what a connection may take

@@ -209,7 +209,8 @@ class _Runner:
                 if verbs.get(step.verb).in_main_thread:
                     self._end(index, self._timed(step, self.settings))
                 else:
-                    self.threads[index] = self.cancellation.start(self._work, index, name=f"line {step.line}")
+                    self.threads[index] = self.cancellation.thread(self._work, index, name=f"line {step.line}")
+                    self.threads[index].start()
 
     def _work(self, index: int) -> None:
         try:

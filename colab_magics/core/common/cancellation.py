@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -79,13 +79,21 @@ class Cancellation:
             with self._lock:
                 self._committing -= 1
 
-    def start(self, work: Callable[..., object], *args: object, name: str) -> threading.Thread:
-        """Start a thread of the run."""
+    def thread(self, work: Callable[..., object], *args: object, name: str) -> threading.Thread:
+        """Return a thread of the run, to be started by whoever has taken note of it: an interrupt can come between."""
         context = copy_context()
         context.run(_current.set, self)
-        thread = threading.Thread(target=context.run, args=(work, *args), name=name, daemon=True)
-        thread.start()
-        return thread
+
+        def begin() -> None:
+            check()  # it may have been told to stop before it got so far
+            work(*args)
+
+        return threading.Thread(target=_until_stopped, args=(context, begin), name=name, daemon=True)
+
+
+def _until_stopped(context: Context, work: Callable[[], object]) -> None:
+    with contextlib.suppress(Stopped):
+        context.run(work)
 
 
 def check() -> None:
