@@ -149,6 +149,31 @@ def test_a_second_interrupt_does_not_save_a_child(monkeypatch: pytest.MonkeyPatc
     assert has_ended(int(said))
 
 
+def test_a_second_interrupt_leaves_no_step_running(tmp_path: Path) -> None:
+    """A step's command is ended by a thread, which ends with the process; the command does so too."""
+    heard, step = tmp_path / "heard", tmp_path / "step.py"
+    os.mkfifo(heard)
+    step.write_text(
+        "import os, pathlib, signal\n"
+        "heard = pathlib.Path('heard')\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
+        "heard.write_text(str(os.getpid()))\n"
+        "signal.sigwait({signal.SIGTERM})\n"
+        "heard.write_text('asked to end')\n"
+        "signal.pause()\n"
+    )
+    (tmp_path / "block.txt").write_text("run python step.py\n")
+    command = [sys.executable, "-m", "colab_magics", "run", "block.txt"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+        pid = int(heard.read_text())
+        child.send_signal(signal.SIGINT)
+        assert heard.read_text() == "asked to end"
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=20)
+    assert has_ended(pid)
+    assert (child.returncode, errors) == (130, "interrupted; run it again to complete it\n")
+
+
 def test_what_is_captured_ends_too() -> None:
     """git asked in another thread: a stop ends it, and so does its time."""
     run, caught, beside = cancellation.Cancellation(lambda call: call()), list[BaseException](), Path("pid")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import contextlib
 import os
@@ -92,6 +93,7 @@ def run(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        _started.add(child)
     except (FileNotFoundError, NotADirectoryError):
         if cwd is not None and not cwd.is_dir():
             raise StepError(f"the folder {str(cwd)!r} does not exist; make it in an earlier step") from None
@@ -130,6 +132,7 @@ def run(
         stop(child)
         raise
     finally:
+        _started.discard(child)
         take(mask.feed(decoder.decode(b"", final=True)) + mask.flush())
     return Finished(child.returncode, "".join(kept))
 
@@ -164,7 +167,7 @@ def capture(
     children: list[subprocess.Popen[str]] = []
     try:
         for command in commands:
-            children.append(  # noqa: PERF401 - what has started must be known when the next one fails to
+            children.append(
                 subprocess.Popen(
                     command,
                     env=dict(env),
@@ -176,11 +179,13 @@ def capture(
                     start_new_session=True,  # with no terminal, nothing can stop to ask
                 )
             )
+            _started.add(children[-1])
         answers = [_answer(child, feed or None, timeout) for child in children]
     finally:
         for child in children:
             if child.poll() is None:
                 stop(child)
+            _started.discard(child)
             for stream in (child.stdin, child.stdout, child.stderr):
                 if stream:
                     stream.close()
@@ -209,6 +214,16 @@ def _shell() -> str:
 
 
 _Process = tuple[int, int]  # its number, and when it started, since numbers are used again
+_started: set[subprocess.Popen[Any]] = set()  # and not seen to end
+
+
+@atexit.register
+def _kill_all() -> None:
+    """End what threads could not, as whoever waited for them was interrupted once more: they die with the process."""
+    for child in list(_started):
+        with contextlib.suppress(ValueError):  # in a thread; only the main one hears of interrupts
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _signal(child, set(), signal.SIGKILL)
 
 
 def stop(child: subprocess.Popen[Any]) -> None:
