@@ -7,6 +7,7 @@ import dis
 import functools
 import getpass
 import os
+import re
 import sys
 import uuid
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from colab_magics.errors import PlanError
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
+    from types import FrameType
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -149,6 +151,8 @@ class ColabMagics(Magics):
         """Parse a magic's line; show the help and return None when that is what was asked for."""
         try:
             names = {**os.environ, **self._running.user_ns, **local}
+            # Python's way to show no value, which a person writes out of habit, is no part of a path.
+            line = re.sub(r"(?<!\\);\s*$", "", line)
             words = core.split(line, names, functools.partial(_evaluated, names))
             if {"-h", "--help"} & set(words):
                 sys.stdout.write(_parser(verb).format_help())
@@ -211,15 +215,23 @@ def _usage(verb: str, error: Exception) -> UsageError:
 
 def _is_last_line() -> bool:
     """Tell whether IPython will show what the running magic returns: the cell's next instruction says so."""
-    frame = sys._getframe()  # noqa: SLF001 - as IPython's own magics look at who calls
-    while frame.f_back is not None and frame.f_code.co_name not in _RUNS_MAGICS:
-        frame = frame.f_back
-    while frame.f_back is not None and frame.f_code.co_name in _RUNS_MAGICS:
-        frame = frame.f_back
-    following = (found for found in dis.get_instructions(frame.f_code) if found.offset > frame.f_lasti)
-    shows = next(following, None)
-    # Python before 3.12 has an instruction of its own for it.
-    return shows is not None and (shows.opname == "PRINT_EXPR" or shows.argrepr == "INTRINSIC_PRINT")
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - as IPython's own magics look at who calls
+    while frame is not None:
+        while frame.f_back is not None and frame.f_code.co_name not in _RUNS_MAGICS:
+            frame = frame.f_back
+        while frame.f_back is not None and frame.f_code.co_name in _RUNS_MAGICS:
+            frame = frame.f_back
+        caller, last = frame.f_back, frame.f_lasti
+        shows = next((found for found in dis.get_instructions(frame.f_code) if found.offset > last), None)
+        if shows is None or shows.opname != "RETURN_VALUE" or not _is_of_ipython(caller):
+            # Python before 3.12 has an instruction of its own for it.
+            return shows is not None and (shows.opname == "PRINT_EXPR" or shows.argrepr == "INTRINSIC_PRINT")
+        frame = caller  # an expression that another magic evaluates, and returns as ours does: %time
+    return False
+
+
+def _is_of_ipython(frame: FrameType | None) -> bool:
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith("IPython.")
 
 
 def load(shell: InteractiveShell) -> None:

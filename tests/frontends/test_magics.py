@@ -142,10 +142,16 @@ def test_a_magics_lines_are_shown_once_wherever_it_stands(
         ("five = %symlink data five\nfive.path;", 1),
         ("def make():\n    return get_ipython().run_line_magic('symlink', 'data six')\nkept = make()", 1),
         ("%symlink -q data seven", 0),
+        ("%time %symlink data eight", 1),
+        ("%%time\n1\n%symlink data nine", 1),
+        ("ten = %time %symlink data ten\nten", 2),
+        ('%time eleven = eval(\'get_ipython().run_line_magic("symlink", "data eleven")\')\neleven', 2),
+        ("%symlink data twelve;", 1),
     ):
         hook, printers = sys.displayhook, dict(shell.display_formatter.ipython_display_formatter.singleton_printers)
         run(shell, source)
         assert capsys.readouterr().out.count("-> data") == times, source
+        assert not Path("twelve;").is_symlink()
         assert sys.displayhook is hook
         assert shell.display_formatter.ipython_display_formatter.singleton_printers == printers
 
