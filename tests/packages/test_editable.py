@@ -63,3 +63,16 @@ def test_a_clone_that_is_gone_is_made_again(either: Place, box: Sandbox) -> None
     assert either.run(f"install({lib.spec!r}, editable=True)")["status"] == "installed"
     assert either.venv.run("import secretlib; print(secretlib.answer)").stdout == "1\n"
     assert os.listdir("src") == ["secretlib"]
+
+
+@pytest.mark.parametrize("layout", ["flatlib", "src/flatlib"])
+def test_a_clone_elsewhere_is_what_is_imported_at_once(layout: str, either: Place, box: Sandbox) -> None:
+    """By the process in which the earlier clone counted; where that was imported it says that a restart is needed."""
+    flat = box.private_repo("acme/flatlib", {"pyproject.toml": FLAT["pyproject.toml"], f"{layout}/__init__.py": ""})
+    ran = either.run(
+        f"install({flat.spec!r}, editable=True, src='one')\n"
+        f"install({flat.spec!r}, editable=True, src='two')\n{SHOW}\n"
+        f"install({flat.spec!r}, editable=True, src='three')"
+    )
+    assert f"at {Path('two/flatlib', layout, '__init__.py').absolute()}" in ran.output
+    assert [answer["stale"] for answer in ran.answers] == [[], [], ["flatlib"]]

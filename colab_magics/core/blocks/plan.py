@@ -150,6 +150,8 @@ def _step(line: Line, dropbox_url: str) -> Step:
     name, rest = words[0].value, words[1:]
     if shell and not (name in verbs.names() and verbs.get(name).claims(rest)):
         name, rest = "run", words
+    if name.startswith("%%"):
+        raise line.problem(first.column, f"{name} begins a notebook's cell and is no step; leave it out here")
     if name not in verbs.names():
         raise line.problem(first.column, f"unknown step {name!r}{suggestion(name, verbs.names())}")
     verb = verbs.get(name)

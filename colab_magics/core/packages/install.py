@@ -153,10 +153,10 @@ def pip_install(arguments: Sequence[str], *, settings: Settings | None = None, p
 
         retry.run(broker, run)
     stale_modules.activate_user_site()
-    news = [dist for key, dist in installed.snapshot().items() if before.get(key) != dist]
-    stale_modules.activate(dist.key for dist in news if dist.editable)
-    for dist in news:
-        if dist.commit and (files := lfs.pointers(dist.place)):
+    after = installed.snapshot()
+    stale_modules.activate(before, after)
+    for key, dist in after.items():
+        if before.get(key) != dist and dist.commit and (files := lfs.pointers(dist.place)):
             progress.say(lfs.warning(dist.name, files))
 
 

@@ -196,7 +196,8 @@ class Installation:
             if self.options.dry_run or not (todo or self._lines_ask()):
                 status = "planned" if todo or self._lines_ask() else "up-to-date"
                 return InstallResult([_package(item, item.before) for item in self.items], status=status)
-            imported = modules.imported(item.folder for item in todo if item.folder)
+            folders = {*(item.folder for item in todo), *(dist.folder for dist in before.values() if dist.editable)}
+            imported = modules.imported(folder for folder in folders if folder)
             # All that an installer and its builds leave behind when they are interrupted goes with this folder.
             with tempfile.TemporaryDirectory(prefix="colab_magics-") as self.scratch:
                 request = self._request()
@@ -205,9 +206,9 @@ class Installation:
                 self.retry.run(broker, lambda: self._fill(news, broker))
         after = installed.snapshot()
         changed = {key for key, dist in after.items() if before.get(key) != dist}
-        modules.activate(key for key in changed if after[key].editable)
+        modules.activate(before, after)
         result = self._result(before, after, changed)
-        result.stale = modules.stale(imported, changed)
+        result.stale = modules.stale(imported, changed, modules.left(before, after))
         result.restart_needed = bool(result.stale)
         return result
 

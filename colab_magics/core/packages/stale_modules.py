@@ -12,19 +12,20 @@ import re
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
 from colab_magics.core.packages.installed import Dist
 
-__all__ = ["Print", "activate", "activate_user_site", "imported", "is_hidden", "stale"]
+__all__ = ["Print", "activate", "activate_user_site", "imported", "is_hidden", "left", "stale"]
 
 #: What tells two contents of a file apart: a digest, or where that would cost too much its size and time.
 Print = tuple[int, int] | bytes
 
 _LARGEST = 1 << 20  # bytes of a file that is read to tell whether it changed
 _SOURCES = {".py", ".pyi"}
+_FINDER = re.compile(r"__editable__.*_finder\.py")
 
 
 def imported(folders: Iterable[Path] = ()) -> dict[str, tuple[str, Print]]:
@@ -40,18 +41,24 @@ def imported(folders: Iterable[Path] = ()) -> dict[str, tuple[str, Print]]:
     dict of str to (str, Print)
         For each module its file, and what that file is now.
     """
-    roots = tuple(f"{os.path.realpath(root)}{os.sep}" for root in {*_site_folders(), *map(str, folders)})
+    roots = _roots({*_site_folders(), *map(str, folders)})
     found: dict[str, tuple[str, Print]] = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or not os.path.realpath(file).startswith(roots):
+        if not isinstance(file, str) or not _is_in(file, roots):
             continue
         if (print_ := _print(file)) is not None:
             found[name] = file, print_
     return found
 
 
-def stale(before: Mapping[str, tuple[str, Print]], changed: Iterable[str]) -> list[str]:
+def left(before: Mapping[str, Dist], after: Mapping[str, Dist]) -> list[Path]:
+    """Return the folders that a distribution was developed in and now is not: it was moved, or installed as others."""
+    pairs = ((dist.folder, after.get(key)) for key, dist in before.items() if dist.editable)
+    return [old for old, dist in pairs if old and dist and not (dist.editable and dist.folder == old)]
+
+
+def stale(before: Mapping[str, tuple[str, Print]], changed: Iterable[str], folders: Iterable[Path] = ()) -> list[str]:
     """Name the imported modules that are older than what is installed now.
 
     Parameters
@@ -60,13 +67,16 @@ def stale(before: Mapping[str, tuple[str, Print]], changed: Iterable[str]) -> li
         What `imported` returned before the installation.
     changed : iterable of str
         The distributions that it changed.
+    folders : iterable of Path
+        Those that `left` names: what was imported from there is another's now.
 
     Returns
     -------
     list of str
         Packages rather than each of their modules.
     """
-    names = {name for name, (file, print_) in before.items() if _print(file) != print_}
+    roots = _roots(folders)
+    names = {name for name, (file, print_) in before.items() if _print(file) != print_ or _is_in(file, roots)}
     for distribution in changed:
         for top in _top_names(distribution):
             file = getattr(sys.modules.get(top), "__file__", None)
@@ -89,18 +99,20 @@ def activate_user_site() -> None:
         sys.path[:] = [*before[:own], *(path for path in sys.path if path not in before), *before[own:]]
 
 
-def activate(names: Iterable[str]) -> None:
+def activate(before: Mapping[str, Dist], after: Mapping[str, Dist]) -> None:
     """Make distributions that were installed in place a moment ago importable in this process.
 
     Python reads ``.pth`` files only when it starts. A folder that was imported as an empty namespace, in place of the
-    package that it holds, is forgotten.
+    package that it holds, is forgotten; one that a distribution was developed in before counts last.
     """
-    names = list(names)
-    for name in names:
-        for file in _files(name):
-            if file.suffix == ".pth":
-                place = Path(str(file.locate()))
-                site.addpackage(str(place.parent), place.name, None)
+    names = [key for key, dist in after.items() if dist.editable and before.get(key) != dist]
+    places = [Path(str(file.locate())) for name in names for file in _files(name)]
+    _forget_finders({place.stem for place in places})
+    for place in places:
+        if place.suffix == ".pth":
+            site.addpackage(str(place.parent), place.name, None)
+    old, new = _roots(left(before, after)), _roots(folder for key in names if (folder := after[key].folder))
+    sys.path.sort(key=lambda path: path != "" and _is_in(path, old) > _is_in(path, new))
     importlib.invalidate_caches()
     for name in names:
         for top in _tops(name):
@@ -110,12 +122,21 @@ def activate(names: Iterable[str]) -> None:
                     del sys.modules[known]
 
 
+def _forget_finders(names: Container[str]) -> None:
+    """Forget setuptools' finders of these names, and those of distributions that are gone: their folders are others."""
+    for name, module in list(sys.modules.items()):
+        if _FINDER.fullmatch(f"{name}.py") and (name in names or not os.path.exists(str(module.__file__))):
+            del sys.modules[name]
+            sys.meta_path[:] = [finder for finder in sys.meta_path if getattr(finder, "__module__", "") != name]
+            sys.path_hooks[:] = [hook for hook in sys.path_hooks if getattr(hook, "__module__", "") != name]
+
+
 def is_hidden(dist: Dist) -> bool:
     """Tell whether a folder in the working folder hides a package that is installed in place.
 
     setuptools' finder is asked after the path, where any folder of the package's name is a namespace.
     """
-    has_finder = any(re.fullmatch(r"__editable__.*_finder\.py", file.name) for file in _files(dist.key))
+    has_finder = any(_FINDER.fullmatch(file.name) for file in _files(dist.key))
     return has_finder and any(Path(top).is_dir() and not Path(top, "__init__.py").exists() for top in _tops(dist.key))
 
 
@@ -135,6 +156,14 @@ def _tops(name: str) -> list[str]:
 def _site_folders() -> set[str]:
     found = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     return found | ({site.getusersitepackages()} if site.ENABLE_USER_SITE else set())
+
+
+def _roots(folders: Iterable[str | Path]) -> tuple[str, ...]:
+    return tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in folders)
+
+
+def _is_in(path: str, roots: tuple[str, ...]) -> bool:
+    return f"{os.path.realpath(path)}{os.sep}".startswith(roots)
 
 
 def _print(file: str) -> Print | None:
