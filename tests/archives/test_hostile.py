@@ -9,6 +9,7 @@ import lzma
 import os
 import random
 import re
+import stat
 import struct
 import subprocess
 import sys
@@ -208,14 +209,16 @@ class TestHeaders:
         b"\x1f\x8b",
         bytes(512) + b"text",
         tar_of(),
+        bytes(512) + zip_of(),
+        zip_of(Entry(b"a", b"b"), directory=False) + zip_of(),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_nothing_passes_for_an_empty_archive(tmp_path: Path, data: bytes) -> None:
-    """Zeros, an image of a disc, a packed nothing, a tar without members: with --mirror too no file goes."""
+    """Zeros, an image of a disc, a packed nothing, a tar without members, a zip without its directory: no file goes."""
     with serving([Answer(200, tar_of(("a", b"a"))), Answer(200, data)]) as (base, _):
         sync(f"{base}/x.tar", tmp_path / "data", unpack=True)
-        with pytest.raises(ArchiveError, match="not a whole archive"):
+        with pytest.raises(ArchiveError, match=r"not a whole (zip )?archive"):
             sync(f"{base}/x.tar", tmp_path / "data", unpack=True, mirror=True)
     assert (tmp_path / "data" / "a").read_bytes() == b"a"
 
@@ -315,6 +318,14 @@ class TestNames:
         """Before anything is fetched."""
         with pytest.raises(ArchiveError, match="'latin-99' is no encoding"):
             sync("https://example.com/x.zip", tmp_path / "data", names="latin-99")
+
+
+@pytest.mark.parametrize("headers", [{}, RESUMABLE], ids=["as it comes", "when it is there"])
+@pytest.mark.parametrize("target", ["../../etc", "a" * 5000, "a\0b"])
+def test_a_dry_run_refuses_a_symlink_as_the_run_does(tmp_path: Path, target: str, headers: dict[str, str]) -> None:
+    """Where it points is its content, of which a dry run looks at no more than it needs."""
+    data = zip_of(Entry(b"x", b"x" * 5000), Entry(b"l", target.encode(), mode=stat.S_IFLNK | 0o777))
+    assert refused(data, tmp_path / "data", headers, dry_run=True) == refused(data, tmp_path / "data", headers)
 
 
 def test_damage_costs_one_fetch(box: Sandbox, tmp_path: Path) -> None:

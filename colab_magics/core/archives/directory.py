@@ -124,6 +124,8 @@ def read_entries(file: BinaryIO, start: int, shown: str) -> tuple[list[Entry], i
         )
     if at != end.length or len(entries) & _MAX16 != end.entries & _MAX16:
         raise _broken(shown, "its directory is damaged")
+    if not entries and (start or end.at):
+        raise _broken(shown, "it holds nothing, though something stands before its end")
     return entries, shift
 
 

@@ -130,9 +130,10 @@ class Zip:
 
     def _with_target(self, member: Member) -> Member:
         """Read where a symlink points, which is its content."""
-        if member.kind != "link" or member.name not in self._tree.written:
+        is_long = member.size > _LONGEST_TARGET and self._target.choice.takes(member.name)
+        if member.kind != "link" or not (is_long or member.name in self._tree.written):
             return member
-        content = self._tree.path(member.name).read_bytes() if member.size <= _LONGEST_TARGET else bytes(member.size)
+        content = self._tree.path(member.name).read_bytes() if not is_long else bytes(_LONGEST_TARGET + 1)
         text = content.decode("utf-8", "surrogateescape")
         check_link(member.name, text)
         return member._replace(target=text)

@@ -11,6 +11,8 @@ from colab_magics.core.syncing.options import Options, Selection
 
 __all__ = ["Choice"]
 
+_LONGEST_TARGET = 4096  # bytes; PATH_MAX on Linux
+
 
 class Choice:
     """Chooses members by what DEST holds.
@@ -44,8 +46,8 @@ class Choice:
 
     def writes(self, name: str, crc: int | None, size: int | None) -> bool:
         """Tell whether it is to be written, from its CRC-32 and its size as far as they are known."""
-        if self._options.dry_run:
-            return False
+        if self._options.dry_run:  # only what may turn out to be a symlink, whose target is looked at
+            return size is not None and size <= _LONGEST_TARGET
         if self._is_new:
             return True
         if self._options.once:
