@@ -64,6 +64,9 @@ def test_sync_writes_the_folder_and_one_line(box: sandbox.Sandbox) -> None:
     assert key_of(link) not in done.stdout
 
 
+TOKEN = "ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -71,6 +74,11 @@ def test_sync_writes_the_folder_and_one_line(box: sandbox.Sandbox) -> None:
         (["sync"], 2, "required: LINK"),
         (["sync", "x", "--bogus"], 2, "unknown option '--bogus'"),
         (["sync", "no-link"], 2, "is not a link"),
+        (["sync", "secret:"], 2, "given by its name"),
+        (["sync", "secret:A", ""], 2, "an argument is empty"),
+        (["sync", "secret:A", "--names", "klingon"], 2, "is no encoding"),
+        (["symlink", "", "link"], 2, "an argument is empty"),
+        (["pip", "a/b", "--token-file", TOKEN], 2, "a token was typed"),
         (["run", "missing.txt"], 2, "cannot be read: No such file"),
         (["run", "good.txt", "--jobs", "0"], 2, "argument --jobs: '0' is no number from 1 on"),
         (["run", "wrong.txt"], 2, "line 1: unknown step 'nope'"),
@@ -82,12 +90,13 @@ def test_exit_status(arguments: list[str], status: int, words: str) -> None:
     """1 means that a step failed, 2 that the call or the plan is wrong; each is said in a line, without a stack."""
     Path("wrong.txt").write_text("nope\n")
     Path("failing.txt").write_text("run false\n")
-    Path("token.txt").write_text("run echo ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8\n")
+    Path("token.txt").write_text(f"run echo {TOKEN}\n")
     Path("drive.txt").write_text("symlink drive:x y\n")
     done = cli(*arguments)
     assert done.returncode == status
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+    assert TOKEN not in done.stderr
 
 
 def test_run_takes_a_block_from_standard_input(box: sandbox.Sandbox) -> None:
@@ -159,7 +168,9 @@ def test_the_sandbox_command_serves_what_it_prints() -> None:
         assert server.wait(30) == 130
 
 
-@pytest.mark.parametrize(("name", "value"), [("JOBS", "x"), ("QUIET", "maybe"), ("INSTALLER", "npm"), ("ENV", "moon")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("JOBS", "x"), ("MAX_RATIO", "much"), ("QUIET", "maybe"), ("INSTALLER", "npm"), ("ENV", "moon")]
+)
 def test_a_wrong_setting_is_a_wrong_call(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit status 2, and it is named."""
     monkeypatch.setenv(f"COLAB_MAGICS_{name}", value)

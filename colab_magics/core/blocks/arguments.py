@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
@@ -63,6 +64,8 @@ class Arguments(argparse.ArgumentParser):
         PlanError
             When an argument is missing, wrong, or unknown; suggests what may be meant.
         """
+        if "" in words:
+            raise PlanError("an argument is empty; leave it out, or give the variable that it comes from a value")
         # Intermixed: an optional argument such as DEST may stand behind an option too.
         values, unknown = self.parse_known_intermixed_args(list(words))
         if unknown:
@@ -94,7 +97,7 @@ def check_secret(value: str | None) -> None:
     TokenError
         Without what was typed.
     """
-    if value is not None and not value.startswith("secret:"):
+    if value is not None and not re.fullmatch(r"secret:\S+", value):
         from colab_magics.core.secrets import secrets  # here: loading the extension must not wait for it
 
         secrets.refuse_token_argument(value)

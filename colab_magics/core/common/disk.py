@@ -13,7 +13,7 @@ from pathlib import Path
 
 from colab_magics.errors import ArchiveError, ColabMagicsError, LayoutError, TransferError
 
-__all__ = ["Budget", "check_room", "check_writable", "disk_errors", "free_room_noted", "size_text"]
+__all__ = ["Budget", "check_limits", "check_room", "check_writable", "disk_errors", "free_room_noted", "size_text"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _ASKED = 1 << 25  # bytes that are written between two looks at the room on the disk
@@ -164,6 +164,12 @@ def _number(name: str, default: float) -> float:
         return float(text) if text else default
     except ValueError:
         raise ColabMagicsError(f"{name}={text!r} is not a number") from None
+
+
+def check_limits() -> None:
+    """Refuse limits in the environment that are no numbers."""
+    _number("COLAB_MAGICS_MAX_RATIO", 0)
+    _spare()
 
 
 def _spare() -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from colab_magics.core.common import disk
 from colab_magics.core.common.addresses import DROPBOX, is_loopback
 from colab_magics.core.common.environment import ENVIRONMENTS
 from colab_magics.errors import ColabMagicsError, LinkError
@@ -104,6 +105,7 @@ class Settings:
                 value = environ.get(_PREFIX + known.name.upper()) or None
             if value is not None:
                 values[known.name] = _convert(known.name, value)
+        disk.check_limits()
         if given:
             raise TypeError(f"unknown settings: {', '.join(given)}")
         return cls(**values)  # type: ignore[arg-type]  # each value was converted for its field above

@@ -218,8 +218,9 @@ def explain(output: str, spec: Spec | None, broker: Broker) -> Exception | None:
     shown = _shown(refusal, spec)
     credential = broker.credentials.get(host)
     if refusal.kind in {"needs token", "refused"} and refusal.is_plain and not is_loopback(host.partition(":")[0]):
+        what = shown if refusal.path or (spec and spec.host == host) else f"what {shown} requires"
         return InstallError(
-            f"{host} wants a token for {shown}, whose address there is plain http; a token is only sent over https, so "
+            f"{host} wants a token for {what}, whose address there is plain http; a token is only sent over https, so "
             "write the https:// address"
         )
     if refusal.kind == "needs token" or (refusal.kind == "refused" and credential is None):

@@ -58,11 +58,17 @@ class _DropboxSync(Verb):
         from colab_magics.core.blocks.lexer import SYMBOL  # here: loading the extension must not wait for them
         from colab_magics.core.http import links
 
-        if not args.link.startswith("secret:") and not SYMBOL.search(args.link):
+        if args.link.startswith("secret:"):
+            check_secret(args.link)
+        elif not SYMBOL.search(args.link):
             links.parse(args.link, dropbox_url=dropbox_url)
         check_secret(args.password)
         if args.sha256 and not SYMBOL.search(args.sha256) and not re.fullmatch(r"[0-9A-Fa-f]{64}", args.sha256):
             raise PlanError(f"--sha256 {args.sha256!r} is no digest of 64 hexadecimal digits")
+        if args.names and not SYMBOL.search(args.names):
+            from colab_magics.core.archives.names import check_encoding  # here: as above
+
+            check_encoding(args.names)
 
     def effects(self, step: Step, touches: Touches) -> None:
         from colab_magics.core.http import links  # here: loading must not wait for it

@@ -61,8 +61,10 @@ class _PrivatePip(Verb):
         add("--installer", choices=INSTALLERS, help="default auto: uv when it is there, else pip")
 
     def check(self, args: argparse.Namespace, dropbox_url: str) -> None:
-        from colab_magics.core.git import specs  # here: loading the extension must not wait for it
+        from colab_magics.core.git import specs  # here: loading the extension must not wait for them
+        from colab_magics.core.secrets import secrets
 
+        secrets.refuse_literal(filter(None, [args.token_file, args.src, *args.requirement, *args.constraint]))
         if not args.specs and not args.requirement:
             raise PlanError("private_pip is followed by org/repo, or -r FILE")
         check_secret(args.token)
