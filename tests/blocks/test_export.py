@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,20 @@ def test_a_script_passes_shellcheck(name: str, tmp_path: Path) -> None:
     (tmp_path / "script.sh").write_text(export(BLOCKS[name]))
     done = subprocess.run(["shellcheck", str(tmp_path / "script.sh")], capture_output=True, text=True, check=False)
     assert done.stdout == ""
+
+
+def test_a_script_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """On a disk that takes no more the old one stays; what is no file, as a terminal, is written to."""
+    (tmp_path / "block.txt").write_text("run true\n")
+    (tmp_path / "old.sh").write_text("#!/bin/sh\ntrue\n")
+    for name in ("old.sh", "new.sh"):
+        command = f"ulimit -f 0; exec {sys.executable} -m colab_magics export block.txt -o {name}"
+        done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert f"'{name}' cannot be written" in done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["block.txt", "old.sh"]
+    assert (tmp_path / "old.sh").read_text() == "#!/bin/sh\ntrue\n"
+    command = f"{sys.executable} -m colab_magics export block.txt -o /dev/stdout | head -n 1"
+    assert subprocess.check_output(["sh", "-c", command], cwd=tmp_path, text=True) == "#!/bin/sh\n"
 
 
 def test_a_script_has_the_functions_that_it_needs_and_no_others() -> None:

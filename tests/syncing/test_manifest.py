@@ -212,6 +212,13 @@ def test_what_cannot_fit_is_refused_ahead(tmp_path: Path) -> None:
         disk.check_room(tmp_path, 10**15, "data")
 
 
+def test_a_disk_without_room_to_spare_is_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is told that 262 kB do not fit into 1.2 MB."""
+    monkeypatch.setattr(disk, "_free", lambda _: 1_200_000)
+    with pytest.raises(TransferError, match=r"the disk of 'data' is full \(1\.2 MB left\); free some room"):
+        disk.check_room(tmp_path, 262_144, "data")
+
+
 @pytest.mark.parametrize(
     ("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (8_100_000, "8.1 MB"), (123_456_789, "123 MB")]
 )

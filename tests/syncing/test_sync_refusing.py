@@ -107,6 +107,22 @@ def test_a_second_run_there_changes_nothing(fetch: Fetch, everything_refused: Pa
     assert stamps(dest) == before
 
 
+@pytest.mark.parametrize(
+    "refusals",
+    [
+        ("chmod=EACCES", "utimens=EACCES", "symlink=EACCES", "rename_folder=EACCES"),
+        ("symlink=EROFS", "rename_folder=EBUSY"),
+        ("symlink=ENOSYS", "rename_folder=ENOTEMPTY"),
+    ],
+)
+def test_however_it_is_refused(fetch: Fetch, shared: Path, tmp_path: Path, refusals: tuple[str, ...]) -> None:
+    """As SMB, shared folders of virtual machines and object stores say it."""
+    with mounted(tmp_path / "disk", *refusals) as place:
+        fetch(place / "proj")
+        assert files(place / "proj") == {name: text for name, text in files(shared).items() if name != "link"}
+        assert fetch(place / "proj").status == "up-to-date"
+
+
 def test_a_users_folder_in_the_way_is_backed_up_there(fetch: Fetch, everything_refused: Path) -> None:
     """Where folders cannot be renamed, their files are moved."""
     dest = everything_refused / "proj"

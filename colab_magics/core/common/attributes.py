@@ -17,8 +17,13 @@ from dataclasses import dataclass, field
 
 __all__ = ["Losses", "collected", "is_no_folder_rename", "move", "set_mode", "set_mtime", "symlink"]
 
-_UNSUPPORTED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY}
-_NO_FOLDERS = {errno.EACCES, errno.EXDEV, errno.EMFILE}  # what some say to the renaming of a folder, too
+# EACCES: asked of what was made a moment ago, so that no rights of a folder are meant.
+_UNSUPPORTED = {
+    errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY
+}  # fmt: skip
+_NO_LINKS = {errno.EROFS}  # what VirtualBox says to a symlink, too
+# What some say to the renaming of a folder, too: SMB of one that it thinks in use, object stores of one with content.
+_NO_FOLDERS = {errno.EXDEV, errno.EMFILE, errno.EBUSY, errno.ETXTBSY, errno.ENOTEMPTY}
 _NAMED = 3  # symlinks that a warning names
 
 
@@ -68,7 +73,7 @@ def set_mtime(file: int | str | os.PathLike[str], mtime_ns: int) -> None:
     try:
         os.utime(file, ns=(mtime_ns, mtime_ns))
     except OSError as error:
-        _check_unsupported(error, errno.EACCES)
+        _check_unsupported(error)
         if losses := _losses.get():
             losses.kinds.add("times")
 
@@ -78,7 +83,7 @@ def set_mode(file: int | str | os.PathLike[str], mode: int) -> None:
     try:
         os.chmod(file, mode)
     except OSError as error:
-        _check_unsupported(error, errno.EACCES)
+        _check_unsupported(error)
         if (losses := _losses.get()) and stat.S_IMODE(os.stat(file).st_mode) != mode:
             losses.kinds.add("rights")
 
@@ -88,7 +93,7 @@ def symlink(target: str, place: str | os.PathLike[str], name: str) -> bool:
     try:
         os.symlink(target, place)
     except OSError as error:
-        _check_unsupported(error)
+        _check_unsupported(error, *_NO_LINKS)
         if losses := _losses.get():
             losses.links.append(name)
         return False

@@ -198,6 +198,8 @@ def check_room(path: Path, needed: int, shown: str, *, written: int = 0) -> None
     """
     free = _free(path) + written
     if needed + _spare() > free:
+        if needed <= free:  # it would fit, but for what must stay free
+            raise _full(shown, free)
         raise TransferError(
             f"{shown!r} needs {size_text(needed)} and its disk has {size_text(free)} left; free some room, choose "
             "another disk, or take less with --include and --exclude"

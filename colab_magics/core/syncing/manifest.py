@@ -199,12 +199,12 @@ def sibling_path(dest: Path) -> Path:
     return dest.with_name(f".{dest.name}{FOLDER}")
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write a file so that a reader, or the next run, sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}{UNFINISHED}")
     try:
-        with fresh.open("wb") as file:
+        with open(fresh, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
         fresh.replace(path)
     except BaseException:

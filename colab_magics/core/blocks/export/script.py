@@ -21,6 +21,7 @@ from colab_magics.core.blocks.lexer import SYMBOL, symbol
 from colab_magics.core.blocks.plan import Plan, Step, read_plan
 from colab_magics.core.secrets.hosts import VARIABLES
 from colab_magics.core.secrets.secrets import NAMED_VARIABLE
+from colab_magics.core.syncing.manifest import write_whole
 from colab_magics.errors import ColabMagicsError, LayoutError, PlanError
 
 __all__ = ["Script", "export", "write"]
@@ -81,7 +82,7 @@ def export(text: str, *, source: str = "the block") -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a script, or a block, that may hold a link: nobody but its owner may read it.
+    """Write a script, or a block, whole or not at all; it may hold a link, so that only its owner may read it.
 
     Raises
     ------
@@ -89,11 +90,10 @@ def write(path: Path, text: str) -> None:
         When it cannot be written there.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            os.fchmod(number, 0o700 if text.startswith("#!") else 0o600)
-            file.write(text)
+        if path.exists() and not path.is_file():  # a terminal, a pipe
+            path.write_text(text, "utf-8")
+        else:
+            write_whole(Path(os.path.realpath(path)), text.encode(), 0o700 if text.startswith("#!") else 0o600)
     except OSError as error:
         raise LayoutError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
 
