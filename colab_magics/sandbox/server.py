@@ -242,6 +242,10 @@ class LoopbackServer:
             except OSError:
                 # The client was gone before it was welcomed.
                 continue
+            if self.stopping.is_set():
+                # It was woken; at Python's end no thread can be started any longer.
+                sock.close()
+                return
             name = f"sandbox-{self.service}-{address[1]}"
             self._open[sock] = threading.Thread(target=self._serve, args=(sock, address), name=name, daemon=True)
             self._open[sock].start()

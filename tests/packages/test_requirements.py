@@ -129,6 +129,9 @@ def test_what_is_wrong_with_a_file_is_said() -> None:
     Path("r.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InstallError, match="not text of its encoding"):
         read(Path("r.txt"))
+    Path("r.txt").write_text("one>=1\n", "utf-16-le")
+    with pytest.raises(InstallError, match="not text of its encoding"):
+        read(Path("r.txt"))
     token = "glpat-0123456789abcdefghij"
     with pytest.raises(TokenError, match=r"'r.txt': revoke it") as caught:
         read(write(f"x @ git+https://oauth2:{token}@gitlab.com/a/b"))

@@ -116,6 +116,14 @@ def test_a_client_that_hangs_up_is_no_event(capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr() == ("", "")
 
 
+def test_one_that_nobody_stops_ends_with_the_process_without_a_word() -> None:
+    """At Python's end no thread can be started any longer."""
+    code = "from colab_magics import sandbox\nfor _ in range(5): sandbox.start()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
 def test_its_folder_and_token_file_are_private() -> None:
     """Root is 0700 and the token file 0600; it holds the token for the git host and the secrets."""
     with sandbox.start(activate=False) as box:

@@ -128,7 +128,10 @@ def _read(path: Path, found: Requirements, above: tuple[Path, ...]) -> None:
 def lines(path: Path) -> Iterator[str]:
     """Yield the lines of a requirements file as pip reads them: continued lines joined, comments gone."""
     joined = ""
-    for line in _text(path.read_bytes()).splitlines():
+    content = _text(path.read_bytes())
+    if "\0" in content:
+        raise ValueError("UTF-16 without a mark, or no text at all")
+    for line in content.splitlines():
         comment = line.lstrip().startswith("#")
         if line.endswith("\\") and not comment:
             joined += line[:-1]
