@@ -201,6 +201,20 @@ def test_a_changed_file_of_a_file_link_is_kept(box: sandbox.Sandbox, tmp_path: P
 
 
 @pytest.mark.parametrize("fetcher", ["curl", "wget"])
+@pytest.mark.parametrize("exempt", ["no_proxy", "NO_PROXY"])
+def test_what_is_on_this_machine_is_asked_past_a_proxy(
+    exempt: str, fetcher: str, box: sandbox.Sandbox, tmp_path: Path
+) -> None:
+    """A proxy would see the link's key; what the environment exempts from it besides stays so."""
+    fill(box)
+    dead = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    environ = {"PATH": programs(tmp_path / "bin", fetcher, "unzip"), "LINK": box.folder_link("project"), **dead}
+    done = play(f"dropbox_sync $LINK proj\nrun echo is ${exempt}", tmp_path / "w", **environ, **{exempt: "example.org"})
+    assert done.status == 0, done.output
+    assert "is example.org\n" in done.output
+
+
+@pytest.mark.parametrize("fetcher", ["curl", "wget"])
 def test_failures_of_a_download_leave_the_folder_alone(fetcher: str, box: sandbox.Sandbox, tmp_path: Path) -> None:
     """A page, a status, a cut connection, a password: each says what it is, and what was there stays as it was."""
     fill(box)

@@ -208,16 +208,18 @@ beside() {
 request() {
   : >"$private/headers"
   quoted=$(printf '%s' "$1" | sed -e 's/"/%22/g' -e 's/\\/%5C/g' -e 's/ /%20/g')
+  # What is on this machine is asked past every proxy, which would see the link's key.
+  direct=127.0.0.1,localhost,::1,${no_proxy:-${NO_PROXY-}}
   if command -v curl >/dev/null 2>&1; then
     {
       printf 'url = "%s"\n' "$quoted"
       [ -z "${3-}" ] || printf 'data-binary = "@%s"\n' "$3"
-    } | curl -q --config - --silent --globoff --proto '=http,https' --max-redirs 0 --connect-timeout 15 \
+    } | no_proxy=$direct curl -q --config - --silent --globoff --proto '=http,https' --max-redirs 0 --connect-timeout 15 \
       --speed-limit 1 --speed-time 60 --user-agent colab-magics --remote-time \
       --cookie "$private/cookies" --cookie-jar "$private/cookies" --dump-header "$private/headers" --output "$2"
   else
     connection=0
-    printf '%s\n' "$quoted" | wget --no-config --input-file=- ${3:+"--post-file=$3"} --server-response \
+    printf '%s\n' "$quoted" | no_proxy=$direct wget --no-config --input-file=- ${3:+"--post-file=$3"} --server-response \
       --max-redirect=0 --tries=1 --connect-timeout=15 --read-timeout=60 --no-hsts --no-netrc --content-on-error \
       --user-agent=colab-magics --keep-session-cookies --load-cookies="$private/cookies" \
       --save-cookies="$private/cookies" --output-file="$private/log" --output-document="$2" || connection=$?
