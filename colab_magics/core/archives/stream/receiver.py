@@ -1,4 +1,4 @@
-"""A zip that is unpacked while it comes: this thread receives and splits, two more unpack and write.
+"""A zip that is unpacked while it comes: this thread receives and splits, two more unpack and write what is not small.
 
 Inflating, checksums and system calls let other threads run meanwhile. Nothing of it counts before the directory, which
 comes last, says the same of every member.
@@ -32,6 +32,7 @@ _STEP = 1 << 19  # bytes received at a time: how often progress is told
 _LARGE = 1 << 19  # the cost, in packed bytes, of what is given to a thread at a time
 _IN_MEMORY = 1 << 24  # bytes of what cannot be unpacked yet, above which they are kept on the disk
 _PER_MEMBER = 1 << 14  # what a file costs beside its bytes, counted in bytes
+_SMALL = 1 << 14  # bytes of a packed member, below which handing it to a thread costs more than it brings
 _PATIENCE = 0.1  # seconds between two looks at whether to stop
 
 
@@ -75,10 +76,13 @@ class _Workers(AbstractContextManager["_Workers"]):
         self._blocks = 0
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
+        self._own: Unpacker | None = None
 
     def __exit__(self, *_: object) -> None:
         self._failure = self._failure or ArchiveError("it was given up")
         self._join()
+        if self._own is not None:
+            self._own.close()
 
     def block(self) -> _Block:
         """Return a block that nobody needs; it counts as needed until it is released."""
@@ -116,6 +120,12 @@ class _Workers(AbstractContextManager["_Workers"]):
             block.users += 1
         self._given[number] += cost
         self._queues[number].put((block, cost, what, args))
+
+    def here(self, what: Callable[..., None], *args: Any) -> None:
+        """Call `what` with an unpacker and `args` in this thread."""
+        self._raise()
+        self._own = self._own or self._new_unpacker()
+        what(self._own, *args)
 
     def finish(self) -> None:
         """Return when all work is done."""
@@ -275,9 +285,14 @@ class _Receiver:
 
     def _give(self, block: _Block) -> None:
         """Have the members unpacked that are whole."""
-        if self._batch:
-            self._workers.give(self._workers.least_busy(), block, self._cost, Unpacker.wholes, block.view, self._batch)
-            self._batch, self._cost = [], 0
+        batch, cost = self._batch, self._cost
+        if not batch:
+            return
+        self._batch, self._cost = [], 0
+        if cost < len(batch) * (_PER_MEMBER + _SMALL):
+            self._workers.here(Unpacker.wholes, block.view, batch)
+        else:
+            self._workers.give(self._workers.least_busy(), block, cost, Unpacker.wholes, block.view, batch)
 
     def _order(self, block: _Block, cost: int, what: Callable[..., None], *args: object) -> None:
         """Have something done for the member that is open."""
