@@ -89,7 +89,8 @@ class _Workers(AbstractContextManager["_Workers"]):
         while True:
             self._raise()
             try:
-                block = self._free.get(timeout=_PATIENCE if self._blocks == _BLOCKS else 0)
+                # Not with a time-out of 0, for which Python 3.10 waits for ever.
+                block = self._free.get(timeout=_PATIENCE) if self._blocks == _BLOCKS else self._free.get_nowait()
             except queue.Empty:
                 if self._blocks == _BLOCKS:
                     continue
