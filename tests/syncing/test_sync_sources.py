@@ -186,7 +186,7 @@ def test_a_file_that_fills_the_disk_is_stopped_while_it_comes(packed: bool, monk
     answer = Answer(200, gzip.compress(content), {"Content-Encoding": "gzip"}) if packed else Answer(200, content)
     monkeypatch.setattr(disk, "_free", free)
     monkeypatch.setenv("COLAB_MAGICS_MIN_FREE", "2000000")
-    with serving(answer) as (base, _), pytest.raises(TransferError, match="its disk has|is full"):
+    with serving(answer) as (base, _), pytest.raises(TransferError, match=r"its disk has|is full"):
         sync(f"{base}/d.bin", "d.bin")
     assert max(sizes) <= 3_000_000
     assert packed == (max(sizes) > 1_000_000)
