@@ -20,6 +20,7 @@ from colab_magics.core.archives.members import PIECE, Member, Target, check_link
 from colab_magics.core.archives.names import decoded
 from colab_magics.core.archives.tree import Tree
 from colab_magics.core.archives.unpacker import METHODS, Unpacker
+from colab_magics.core.common.bulk import uncollected
 from colab_magics.core.common.cancellation import check
 from colab_magics.errors import ArchiveError
 
@@ -70,12 +71,26 @@ class Zip:
 
     def __init__(self, file: BinaryIO, start: int, found: list[Found], tree: Tree, target: Target) -> None:
         self._file, self._start, self._tree, self._target = file, start, tree, target
-        entries, _ = directory.read_entries(file, start, target.shown)
         self.settled: AbstractSet[str] = target.choice.settled
         members: dict[str, Member] = {}
+        here: dict[str, tuple[Entry, Member]] = {}
+        with uncollected():
+            self._compare(file, found, members, here)
+        self._unpack(here)
+        self.members = list(map(self._with_target, members.values()))
+
+    def _compare(
+        self,
+        file: BinaryIO,
+        found: list[Found],
+        members: dict[str, Member],
+        here: dict[str, tuple[Entry, Member]],
+    ) -> None:
+        """Read the directory and compare it with what was found: what the zip holds, and what is to be unpacked yet."""
+        start, target, tree = self._start, self._target, self._tree
+        entries, _ = directory.read_entries(file, start, target.shown)
         before = {each.offset: each for each in found} if start else {}
         _check_overlaps(entries)
-        here: dict[str, tuple[Entry, Member]] = {}
         for entry in entries:
             if entry.offset < start:
                 arrived = before.pop(entry.offset, None)
@@ -102,8 +117,6 @@ class Zip:
             if stale.written and stale.path not in members:
                 tree.remove(stale.path or "")
         checked(list(members.values()), target.choice.takes)
-        self._unpack(here)
-        self.members = list(map(self._with_target, members.values()))
 
     def materialise(self, wanted: Collection[str]) -> None:
         """Make just the files and symlinks called `wanted` stand in the folder that was unpacked to."""

@@ -21,6 +21,7 @@ from colab_magics.core.archives.tree import Tree
 from colab_magics.core.archives.unpacker import Unpacker
 from colab_magics.core.archives.unpacker import Whole as Ready
 from colab_magics.core.archives.zips import Found, Zip
+from colab_magics.core.common.bulk import uncollected
 from colab_magics.core.common.cancellation import check, start_thread
 from colab_magics.errors import ArchiveError
 
@@ -215,6 +216,7 @@ class _Receiver:
                 return at, False
         return at, True
 
+    @uncollected()
     def _split(self, block: _Block, start: int, stop: int) -> int:
         """Give out what is in the block; return where the bytes begin that are left over, or are kept as they are."""
         view = block.view
