@@ -15,7 +15,7 @@ LAYERS = (
     ("*",),
     ("core",),
     ("sandbox", "core.blocks"),
-    ("core.syncing", "core.packages"),
+    ("core.syncing", "core.packages", "core.keeping"),
     ("core.git", "core.http"),
     ("core.secrets", "core.archives"),
     ("core.common",),

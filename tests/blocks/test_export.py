@@ -12,7 +12,7 @@ import pytest
 
 from colab_magics.core.blocks.export.parts.generated import posix_pattern
 from colab_magics.core.blocks.export.script import export
-from colab_magics.core.syncing.options import Selection
+from colab_magics.core.common.selection import Selection
 from colab_magics.errors import PlanError, TokenError
 
 LINK = "https://www.dropbox.com/scl/fo/abc/xyz?rlkey=k0123456789abcdef"

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colab_magics.core.archives.members import Member
+from colab_magics.core.common.selection import Selection
 from colab_magics.core.syncing.decision import decide
 from colab_magics.core.syncing.manifest import Manifest, Record
-from colab_magics.core.syncing.options import Selection
 
 NOW = 1_700_000_000_000_000_000
 

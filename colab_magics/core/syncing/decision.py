@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from colab_magics.core.archives.members import Member
+from colab_magics.core.common.selection import Selection
 from colab_magics.core.syncing.manifest import FOLDER, Manifest, Record
-from colab_magics.core.syncing.options import Selection
 
 __all__ = ["Decision", "Tree", "decide"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from colab_magics.core.common.selection import Selection
 from colab_magics.core.syncing.disktree import DiskTree
 from colab_magics.core.syncing.manifest import FOLDER, Manifest
-from colab_magics.core.syncing.options import Options, Selection
+from colab_magics.core.syncing.options import Options
 
 __all__ = ["Choice"]
 

@@ -19,11 +19,12 @@ from colab_magics import masking
 from colab_magics.core.archives.members import Archive, Target
 from colab_magics.core.archives.names import check_encoding
 from colab_magics.core.archives.opening import is_zip, take, unpack
-from colab_magics.core.common import drive
+from colab_magics.core.common import drive, mutex
 from colab_magics.core.common.attributes import Losses, collected
 from colab_magics.core.common.disk import Budget, check_room, disk_errors
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.core.common.results import SyncResult
+from colab_magics.core.common.selection import Selection
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.http import links
 from colab_magics.core.http.body import Response
@@ -31,7 +32,7 @@ from colab_magics.core.http.client import Client, Received
 from colab_magics.core.http.links import Link
 from colab_magics.core.http.partial import PART
 from colab_magics.core.secrets import secrets
-from colab_magics.core.syncing import journal, mutex
+from colab_magics.core.syncing import journal
 from colab_magics.core.syncing.decision import Decision, decide
 from colab_magics.core.syncing.destination import (
     Dest,
@@ -45,7 +46,7 @@ from colab_magics.core.syncing.destination import (
 from colab_magics.core.syncing.disktree import DiskTree
 from colab_magics.core.syncing.filter import Choice
 from colab_magics.core.syncing.manifest import Manifest, Record, join_names, sibling_path
-from colab_magics.core.syncing.options import Options, Selection
+from colab_magics.core.syncing.options import Options
 from colab_magics.core.syncing.staging import OneFile, bring_in, stage, work_folder
 from colab_magics.errors import ArchiveError, LayoutError, LinkError, TokenError
 

@@ -18,7 +18,7 @@ def posix_pattern(glob: str) -> str:
     Parameters
     ----------
     glob : str
-        As `colab_magics.core.syncing.options.Selection` reads it.
+        As `colab_magics.core.common.selection.Selection` reads it.
 
     Returns
     -------

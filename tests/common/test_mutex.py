@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from refusing import mounted
 
-from colab_magics.core.syncing import mutex
-from colab_magics.core.syncing.mutex import locked
+from colab_magics.core.common import mutex
+from colab_magics.core.common.mutex import locked
 from colab_magics.errors import LayoutError
 
 
 def test_the_mutex_of_a_run_that_was_killed_is_free() -> None:
     """Whoever waits for it goes on at once, and nothing has to be removed by hand."""
     code = (
-        f"from colab_magics.core.syncing.mutex import locked\nfrom pathlib import Path\nimport sys\n"
+        f"from colab_magics.core.common.mutex import locked\nfrom pathlib import Path\nimport sys\n"
         f"with locked(Path({str(Path('data').resolve())!r})):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -27,7 +27,7 @@ def test_the_mutex_of_a_run_that_was_killed_is_free() -> None:
     ) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "held\n"
-        assert mutex._acquired(Path("data")) is None
+        assert mutex.acquired(Path("data")) is None
         run.kill()
         run.wait()
     with locked(Path("data")) as waited:
@@ -41,7 +41,7 @@ def test_a_cache_folder_without_locks_is_passed_over(tmp_path: Path, monkeypatch
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         with locked(Path("data")) as waited:
             assert not waited
-            assert mutex._acquired(Path("data")) is None
+            assert mutex.acquired(Path("data")) is None
         with locked(Path("data")) as waited:
             assert not waited
         assert list(tmp_path.glob(f"colab_magics-{os.getuid()}/*.lock"))

@@ -1,4 +1,4 @@
-"""The mutex on DEST: of two runs into one DEST the second waits.
+"""The mutex on a folder: of two runs into one DEST the second waits.
 
 DEST may not exist yet, or lie on a file system without locks, so the mutex is a file in the user's cache folder, or in
 the temporary one, under a digest of DEST's real path. It is the kernel's own (``flock``): that of a process that died
@@ -21,7 +21,7 @@ from colab_magics.core.common import cancellation
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.errors import LayoutError
 
-__all__ = ["locked"]
+__all__ = ["acquired", "locked"]
 
 _PATIENCE = 0.05  # seconds between two looks at a mutex that another run holds
 
@@ -35,20 +35,20 @@ def locked(dest: Path, progress: Progress = SILENT, *, shown: str = "") -> Itera
     bool
         Whether another run was waited for.
     """
-    number = _acquired(dest)
+    number = acquired(dest)
     waited = number is None
     if waited:
         progress.say(f"waiting for another sync into {shown or dest} to end")
     while number is None:
         cancellation.sleep(_PATIENCE)
-        number = _acquired(dest)
+        number = acquired(dest)
     try:
         yield waited
     finally:
         os.close(number)
 
 
-def _acquired(dest: Path) -> int | None:
+def acquired(dest: Path) -> int | None:
     """Return the descriptor that holds the mutex, or None when another run does."""
     name = hashlib.sha256(os.path.realpath(dest).encode("utf-8", "surrogateescape")).hexdigest()[:32] + ".lock"
     temporary = Path(tempfile.gettempdir()) / f"colab_magics-{os.getuid()}"

@@ -1,0 +1,168 @@
+"""Where a folder is kept: what the keeper asks of such a place, and which kinds there are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol
+
+__all__ = ["ChangedError", "Copy", "Destination", "Held", "MovedError", "open_destination"]
+
+PIECE = 1 << 20  # bytes read at a time
+
+
+class ChangedError(Exception):
+    """What stands at DEST is not what was expected there: somebody else changed it. DEST is as it was."""
+
+
+class MovedError(Exception):
+    """A file of SOURCE changed while it was read; nothing of it stands at DEST."""
+
+
+class Copy(NamedTuple):
+    """A file as it stands at DEST.
+
+    Attributes
+    ----------
+    size : int
+        Bytes.
+    mark : str
+        Differs when the content does: a revision, or size and time.
+    digest : str
+        Of the content, in the destination's own kind; empty where a listing does not tell.
+    mtime_ns : int
+        When the content was made, in nanoseconds; 0 where the destination does not say.
+    """
+
+    size: int
+    mark: str
+    digest: str = ""
+    mtime_ns: int = 0
+
+
+@dataclass
+class Held:
+    """A file of SOURCE that held still, open to be read once.
+
+    Attributes
+    ----------
+    path : str
+        Where it lies.
+    file : file
+        Open, unbuffered.
+    status : os.stat_result
+        As it was when it held still.
+    """
+
+    path: str
+    file: BinaryIO
+    status: os.stat_result
+
+    def pieces(self, size: int = PIECE) -> Iterator[bytes]:
+        """Read it from its beginning to its end, in pieces of `size` bytes (the last may be shorter).
+
+        Raises
+        ------
+        MovedError
+            When it does not have as many bytes as it had.
+        """
+        self.file.seek(0)
+        left = self.status.st_size
+        while left:
+            piece = self.file.read(min(size, left))
+            if not piece:
+                raise MovedError
+            left -= len(piece)
+            yield piece
+
+    def check(self) -> None:
+        """Raise MovedError when it is another one by now; asked when all is read, before a copy takes its place."""
+        now = os.fstat(self.file.fileno())
+        if now.st_nlink == 0:  # removed: what was read is its last content, unless it was written to before
+            same = version(now)[:2] == version(self.status)[:2] and not os.path.lexists(self.path)
+        else:
+            same = version(now) == version(self.status) == version(os.stat(self.path))
+        if not same:
+            raise MovedError
+
+
+def version(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Return what differs when a file is written to, or another takes its place."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+class Destination(Protocol):
+    """A place where files are kept. Names are POSIX paths below it; a call that raises an OSError is made again later.
+
+    Attributes
+    ----------
+    shown : str
+        What messages call it.
+    unconfirmed : str
+        What a status says of copies of which `confirmed` knows nothing; empty where a verified copy is a safe one.
+    """
+
+    shown: str
+    unconfirmed: str
+
+    def copies(self) -> dict[str, Copy]:
+        """Return every file that stands there, but for what is put at this moment; none where there is no DEST yet."""
+
+    def put(self, name: str, held: Held, replaces: Copy | None) -> Copy:
+        """Put a file there whole or not at all, and verify it.
+
+        Parameters
+        ----------
+        name : str
+            Its name; parents are made.
+        held : Held
+            The file; asked by `Held.check` when all is read, before the copy takes its place.
+        replaces : Copy or None
+            What stands there, as `put` or `copies` returned it; None when nothing does.
+
+        Returns
+        -------
+        Copy
+            As it stands there now, with its digest.
+
+        Raises
+        ------
+        ChangedError
+            When something else than `replaces` stands there.
+        MovedError
+            When the file changed while it was read.
+        """
+
+    def holds(self, name: str, copy: Copy, path: str) -> bool:
+        """Tell whether a local file has the content of a copy."""
+
+    def fetch(self, name: str, copy: Copy, path: str) -> None:
+        """Write a copy's content, verified, to a new local file; raise ChangedError when it is another one by now."""
+
+    def delete(self, name: str, copy: Copy) -> None:
+        """Remove a copy; raise ChangedError when it is another one by now."""
+
+    def confirmed(self, name: str, copy: Copy) -> bool | None:
+        """Tell whether a copy is at its last and safe place, as far as that is known (None: it is not)."""
+
+    def clear(self) -> None:
+        """Remove what earlier calls, cut short, have left of copies that never took their place."""
+
+
+def open_destination(dest: str, key: str, secrets: Mapping[str, str]) -> Destination:  # noqa: ARG001 - for Dropbox
+    """Return the destination that is meant.
+
+    Parameters
+    ----------
+    dest : str
+        An absolute path, or ``dropbox:/PATH``.
+    key : str
+        Tells this keeper from every other that writes there: its unfinished copies are called by it.
+    secrets : mapping of str to str
+        What came through a pipe, and lies in no file, argument or environment: a destination's credentials.
+    """
+    from colab_magics.core.keeping.folder import FolderDestination  # here: each kind loads only what it needs
+
+    return FolderDestination(Path(dest), key)

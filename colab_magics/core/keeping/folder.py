@@ -1,0 +1,227 @@
+"""A folder as the place where files are kept: on a disk, or in the mounted Google Drive."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import queue
+import shutil
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from colab_magics.core.common.attributes import set_mtime
+from colab_magics.core.keeping.destinations import PIECE, ChangedError, Copy, Held
+
+__all__ = ["FolderDestination"]
+
+_OWN = ".colab_magics"
+_FICLONE = 0x40049409  # ioctl_ficlone(2): the copy shares the blocks of the original until one of them is written
+# What DriveFS, Google's own program for the mounted Drive, says of a file. Its id begins so until it is uploaded.
+_ID, _LOCAL_ID, _UNCOMMITTED = "user.drive.id", b"local-", "user.drive.uncommitted"
+
+
+class FolderDestination:
+    """A folder.
+
+    Parameters
+    ----------
+    root : Path
+        The folder; made when the first file is put. Its parent must be there, so that nothing is written to where a
+        drive was mounted before.
+    key : str
+        Names this keeper's unfinished copies.
+    """
+
+    def __init__(self, root: Path, key: str) -> None:
+        self.shown = str(root)
+        self._root = root
+        self._unfinished = root / _OWN / f"keep-{key}"
+        self._drive = _is_fuse(root)
+        self.unconfirmed = "copied, not confirmed by Drive" if self._drive else ""
+
+    def copies(self) -> dict[str, Copy]:
+        """Return every file that stands there."""
+        return {name: _copy(status) for name, status in files_below(self._root)}
+
+    def put(self, name: str, held: Held, replaces: Copy | None) -> Copy:
+        """Put a file there whole or not at all, and verify it."""
+        place = self._root / name
+        self._check(name, replaces)
+        self._unfinished.mkdir(parents=True, exist_ok=True)
+        fresh = self._unfinished / "copy"
+        try:
+            digest = self._write(fresh, held)
+            held.check()
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._check(name, replaces)
+            os.replace(fresh, place)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise
+        _sync_folder(place.parent)
+        copy = _copy(os.lstat(place), digest)
+        if copy.size != held.status.st_size or (self._drive and _digest(_pieces(place)) != digest):
+            raise OSError(f"what was written to {place} does not come back as it was; it is written again")
+        return copy
+
+    def _write(self, fresh: Path, held: Held) -> str:
+        """Write a copy that has no place yet; return the digest of what was read."""
+        with open(fresh, "wb", buffering=0) as file:
+            if _is_cloned(held, file.fileno()):
+                digest = _digest(_pieces(fresh))
+            else:
+                digest = _digest(_written(held.pieces(), file.fileno()))
+            set_mtime(file.fileno(), held.status.st_mtime_ns)
+            os.fsync(file.fileno())
+        return digest
+
+    def holds(self, name: str, copy: Copy, path: str) -> bool:
+        """Tell whether a local file has the content of a copy."""
+        if os.stat(path).st_size != copy.size:
+            return False
+        return _digest(_pieces(path)) == (copy.digest or _digest(_pieces(self._root / name)))
+
+    def fetch(self, name: str, copy: Copy, path: str) -> None:
+        """Write a copy's content to a new local file."""
+        with open(self._root / name, "rb", buffering=0) as file, open(path, "xb", buffering=0) as fresh:
+            status = os.fstat(file.fileno())
+            held = Held(str(self._root / name), file, status)
+            digest = _digest(_written(held.pieces(), fresh.fileno()))
+            set_mtime(fresh.fileno(), status.st_mtime_ns)
+            os.fsync(fresh.fileno())
+        if copy.mark != _copy(status).mark or (copy.digest and copy.digest != digest):
+            raise ChangedError
+
+    def delete(self, name: str, copy: Copy) -> None:
+        """Remove a copy."""
+        self._check(name, copy)
+        (self._root / name).unlink()
+
+    def confirmed(self, name: str, copy: Copy) -> bool | None:  # noqa: ARG002 - for other destinations
+        """Tell whether Drive has uploaded a copy, where its attributes say so; on a disk it is where it has to be."""
+        if not self._drive:
+            return True
+        place = self._root / name
+        try:
+            number = os.getxattr(place, _ID)
+        except OSError:
+            return None
+        try:
+            return not number.startswith(_LOCAL_ID) and os.getxattr(place, _UNCOMMITTED) in {b"", b"0", b"false"}
+        except OSError:
+            return not number.startswith(_LOCAL_ID)
+
+    def clear(self) -> None:
+        """Remove what earlier calls have left."""
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+
+    def _check(self, name: str, expected: Copy | None) -> None:
+        """Raise when something else stands at a name than what is expected."""
+        if not self._root.is_dir() and not self._root.parent.is_dir():
+            raise FileNotFoundError(f"{self._root.parent} is not there; mount the drive, or make the folder")
+        try:
+            now = _copy(os.lstat(self._root / name))
+        except (FileNotFoundError, NotADirectoryError):
+            return  # also what somebody removed: the newer content is put in its place
+        if expected is None or now.size != expected.size:
+            raise ChangedError
+        # Some file systems round a time after a while; then the content decides.
+        if now.mark != expected.mark and _digest(_pieces(self._root / name)) != expected.digest:
+            raise ChangedError
+
+
+def files_below(root: str | os.PathLike[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield every plain file below a folder, with its status; our own folders and symlinks are left out."""
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(os.path.join(root, folder)) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name != _OWN:
+                            folders.append(f"{folder}{entry.name}/")
+                    elif entry.is_file(follow_symlinks=False):
+                        with contextlib.suppress(FileNotFoundError):
+                            yield f"{folder}{entry.name}", entry.stat(follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+
+
+def _copy(status: os.stat_result, digest: str = "") -> Copy:
+    if not stat.S_ISREG(status.st_mode):
+        return Copy(-1, "")
+    return Copy(status.st_size, f"{status.st_size}-{status.st_mtime_ns}", digest, status.st_mtime_ns)
+
+
+def _pieces(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    with open(path, "rb", buffering=0) as file:
+        while piece := file.read(PIECE):
+            yield piece
+
+
+def _digest(pieces: Iterable[bytes]) -> str:
+    """Return the digest of what comes, computed while the next piece is on its way."""
+    digest = hashlib.sha256()
+    waiting: queue.Queue[bytes] = queue.Queue(4)
+
+    def work() -> None:
+        while piece := waiting.get():
+            digest.update(piece)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        for piece in pieces:
+            waiting.put(piece)
+    finally:
+        waiting.put(b"")
+        thread.join()
+    return digest.hexdigest()
+
+
+def _written(pieces: Iterable[bytes], number: int) -> Iterator[bytes]:
+    for piece in pieces:
+        left = memoryview(piece)
+        while left:
+            left = left[os.write(number, left) :]
+        yield piece
+
+
+def _is_cloned(held: Held, number: int) -> bool:
+    """Tell whether the file system made the copy by itself, at one moment."""
+    try:
+        fcntl.ioctl(number, _FICLONE, held.file.fileno())
+    except OSError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not every file system can; the rename is then as durable as it makes it
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def _is_fuse(path: Path) -> bool:
+    """Tell whether a folder lies in a file system that a program serves, as the mounted Drive does."""
+    place = os.path.realpath(path)
+    found = ("", "")
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+            for line in mounts:
+                _, point, kind, *_ = line.split(" ")
+                point = point.encode("latin-1", "replace").decode("unicode_escape") if "\\" in point else point
+                if (place == point or place.startswith(f"{point.rstrip('/')}/")) and len(point) >= len(found[0]):
+                    found = point, kind
+    except OSError:
+        return False
+    return found[1].startswith("fuse")
