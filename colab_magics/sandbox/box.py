@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from colab_magics.sandbox.api import ApiFault
 from colab_magics.sandbox.dropbox import Dropbox
 from colab_magics.sandbox.faults import Fault, Preset
 from colab_magics.sandbox.githost import GitHost
@@ -59,6 +60,8 @@ class Sandbox:
         What the git host accepts.
     token_file : Path
         A token file (JSON, mode 0600) with both, and with the secrets of `add_secret`.
+    app_key, app_secret : str
+        The app that its Dropbox knows, for logging in (`colab-magics login dropbox`) at `dropbox_url`.
     """
 
     def __init__(self, *, activate: bool = True, username: str = "acme", token: str | None = None) -> None:
@@ -67,13 +70,14 @@ class Sandbox:
         self.token = token or f"sandbox-{secrets.token_hex(20)}"
         self.token_file = self.root / "tokens.json"
         self._secrets: dict[str, str] = {}
+        self._login: dict[str, str] = {}
         self._environment: dict[str, tuple[str | None, str]] = {}
         self._process = os.getpid()
         self._stopped = False
         self._home = self.root / "home"
         self._home.mkdir()
         self._log: list[Request] = []
-        self._dropbox = Dropbox()
+        self._dropbox = Dropbox(self.root / "dropbox", self.root / "uploads")
         self._git = GitHost(self.root / "git", self._home, self.token)
         self._servers = www, content, git = (
             LoopbackServer("www", self._dropbox.website, self._log),
@@ -84,6 +88,7 @@ class Sandbox:
         self._dropbox.content_address = f"http://{_other_name()}:{content.port}"
         self.dropbox_url = f"http://127.0.0.1:{www.port}"
         self.git_host = f"127.0.0.1:{git.port}"
+        self.app_key, self.app_secret = self._dropbox.api.app_key, self._dropbox.api.app_secret
         self._write_token_file()
         if activate:
             self._activate()
@@ -296,6 +301,73 @@ class Sandbox:
         """Make every temporary address that a share link has redirected to so far answer 404."""
         self._dropbox.expire()
 
+    def log_in(self) -> None:
+        """Put a login to the sandbox's Dropbox account into the token file: its files are those of `folder`."""
+        self._login = {"app_key": self.app_key, "refresh_token": self._dropbox.api.grant()}
+        self._write_token_file()
+
+    def expire_tokens(self) -> None:
+        """Let every access token of the API expire, as each does after four hours."""
+        self._dropbox.api.expire()
+
+    def revoke_login(self) -> None:
+        """Disconnect the app: no refresh token is good any longer."""
+        self._dropbox.api.revoke()
+
+    def limit_listings(self, entries: int) -> None:
+        """Let a listing of the API have so many entries at most, and the rest be asked for."""
+        self._dropbox.api.page_size = entries
+
+    def fail_api(
+        self,
+        routes: str,
+        *,
+        status: int | None = None,
+        error: str = "",
+        times: int | None = 1,
+        skip: int = 0,
+        after_work: bool = False,
+        retry_after: int | None = None,
+        cut_after: int | None = None,
+        body: bytes | None = None,
+        delay: float | threading.Event | None = None,
+        delay_at: int = 0,
+    ) -> None:
+        """Let calls of the API go wrong, beside what was told before.
+
+        Parameters
+        ----------
+        routes : str
+            Which ones, as a glob: ``files/upload_session/*``, ``oauth2/token``.
+        status : int, optional
+            The answer's status; 0 closes the connection without an answer.
+        error : str, optional
+            The error's tags, from the outside in: ``path/insufficient_space``.
+        times : int, optional
+            How many calls fail; None: all of them, until `heal_api`.
+        skip : int, optional
+            How many calls succeed before.
+        after_work : bool, optional
+            What was asked for is done, and only the answer is that of a failure.
+        retry_after : int, optional
+            Seconds, in the header ``Retry-After``.
+        cut_after, body, delay, delay_at
+            As for `fail`, of a download; `body` is sent in place of the file's content.
+        """
+        tags = error.split("/")
+        shape: dict[str, object] = {".tag": tags[-1]}
+        for tag in reversed(tags[:-1]):
+            shape = {".tag": tag, tag: shape}
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        if status:
+            body = json.dumps({"error_summary": f"{error}/.", "error": shape}).encode()
+        answer = Fault(status, None, cut_after, times, headers, body, None, delay, delay_at)
+        self._dropbox.api.faults.append(ApiFault(routes, answer, skip, after_work))
+
+    def heal_api(self) -> None:
+        """Let calls of the API succeed again."""
+        self._dropbox.api.faults.clear()
+
     def private_repo(
         self,
         name: str,
@@ -403,6 +475,7 @@ class Sandbox:
         content: dict[str, Any] = {
             self.git_host: {"access_token": self.token, "username": self.username},
             "secrets": self._secrets,
+            **({"dropbox": self._login} if self._login else {}),
         }
         # mkstemp makes it 0600; the rename keeps readers from ever seeing half of it.
         handle, path = tempfile.mkstemp(dir=self.root)

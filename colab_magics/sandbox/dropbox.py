@@ -1,4 +1,4 @@
-"""What stands in for Dropbox: its website and its download host.
+"""What stands in for Dropbox: its website, which answers for the API's hosts too, and its download host.
 
 What they imitate: a share link with ``dl=1`` redirects to a temporary address on another host; a folder comes
 as a chunked zip of unknown length; without ``dl=1``, and wherever something is wrong, there is an HTML page.
@@ -7,19 +7,22 @@ as a chunked zip of unknown length; without ``dl=1``, and wherever something is 
 from __future__ import annotations
 
 import email.utils
+import json
 import mimetypes
 import os
 import re
 import secrets
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.cookies import SimpleCookie
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from colab_magics.sandbox import faults
+from colab_magics.sandbox.account import Account
+from colab_magics.sandbox.api import Api
 from colab_magics.sandbox.faults import PRESETS, Fault
 from colab_magics.sandbox.server import Exchange
 from colab_magics.sandbox.shares import DROPBOX, Match, Share, Shares
@@ -46,18 +49,30 @@ class _Grant:
 
 
 class Dropbox:
-    """Answers for ``www.dropbox.com`` (`website`) and ``dl.dropboxusercontent.com`` (`content`).
+    """Answers for ``www.dropbox.com`` and the API (`website`) and ``dl.dropboxusercontent.com`` (`content`).
+
+    Parameters
+    ----------
+    files : Path
+        The folder of what is in it.
+    work : Path
+        A folder for uploads.
 
     Attributes
     ----------
     shares : Shares
         The links it knows.
+    api : Api
+        Its API.
     content_address : str
         What temporary addresses start with.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, files: Path, work: Path) -> None:
+        for folder in (files, work):
+            folder.mkdir()
         self.shares = Shares()
+        self.api = Api(Account(files), self.shares, work, _send_described)
         self.content_address = ""
         self._lock = threading.Lock()
         # Session cookie -> content ids whose password that visitor has given.
@@ -71,6 +86,8 @@ class Dropbox:
     def website(self, exchange: Exchange) -> None:
         """Answer one request to the website."""
         path = exchange.url_path
+        if self.api.answers(exchange):
+            return
         if path == "/sm/auth" and exchange.command == "POST":
             self._authenticate(exchange)
         elif path == "/sm/password":
@@ -196,6 +213,14 @@ def _send_file(exchange: Exchange, grant: _Grant, fault: Fault, source: BinaryIO
     source.seek(first)
     count = last - first + 1 if fault.body is None else len(fault.body)
     _stream(exchange, status, headers, _blocks(source, count), count if share.length else None, fault)
+
+
+def _send_described(exchange: Exchange, path: Path, entry: dict[str, Any], fault: Fault) -> None:
+    """Send a file as the API does, with what it says of it in a header."""
+    grant = _Grant(Share("file", "scl", path, path.name), path, inline=False)
+    told = replace(fault, headers={**fault.headers, "Dropbox-API-Result": json.dumps(entry)})
+    with open(path, "rb") as source:
+        _send_file(exchange, grant, told, source)
 
 
 def _blocks(source: BinaryIO, count: int) -> Iterator[bytes]:

@@ -10,12 +10,12 @@ from typing import Literal
 
 from colab_magics.sandbox.server import HTML, Exchange
 
-__all__ = ["PRESETS", "Fault", "Preset", "for_status", "password_page", "preview_page"]
+__all__ = ["PRESETS", "Fault", "Preset", "for_status", "page", "password_page", "preview_page"]
 
 Preset = Literal["gone", "restricted", "traffic", "too-large", "too-many-files", "login"]
 
 
-def _page(title: str, text: str, extra: str = "") -> str:
+def page(title: str, text: str, extra: str = "") -> str:
     """Return a page with a title and a sentence, in the shape of Dropbox's own; `extra` is HTML that follows."""
     title, text = html.escape(title), html.escape(text)
     return (
@@ -32,33 +32,33 @@ _GONE = "This item was deleted: the file or folder may have been moved or delete
 _LOGIN = '<form action="/ajax_login" method="post"><input name="login_email"></form>'
 #: Status and page of each way to fail that has a name.
 PRESETS: dict[Preset, tuple[int, str]] = {
-    "gone": (404, _page("Dropbox - 404", _GONE)),
-    "restricted": (403, _page("Dropbox - Restricted Content", "Restricted Content: this file is no longer available.")),
-    "traffic": (429, _page("Dropbox - Error 429", _TRAFFIC)),
-    "too-large": (200, _page("Dropbox - Zip file too large", _TOO_LARGE)),
+    "gone": (404, page("Dropbox - 404", _GONE)),
+    "restricted": (403, page("Dropbox - Restricted Content", "Restricted Content: this file is no longer available.")),
+    "traffic": (429, page("Dropbox - Error 429", _TRAFFIC)),
+    "too-large": (200, page("Dropbox - Zip file too large", _TOO_LARGE)),
     "too-many-files": (
         200,
-        _page("Dropbox - Too many files", _TOO_MANY),
+        page("Dropbox - Too many files", _TOO_MANY),
     ),
-    "login": (200, _page("Login - Dropbox", "Sign in to Dropbox to continue.", _LOGIN)),
+    "login": (200, page("Login - Dropbox", "Sign in to Dropbox to continue.", _LOGIN)),
 }
 
 
 def for_status(status: int) -> str:
     """Return the page for an HTTP status: a preset's where one has it, else a plain error page."""
-    plain = _page(f"Dropbox - {status}", f"Error ({status}): something went wrong.")
-    return next((page for code, page in PRESETS.values() if code == status != 200), plain)
+    plain = page(f"Dropbox - {status}", f"Error ({status}): something went wrong.")
+    return next((known for code, known in PRESETS.values() if code == status != 200), plain)
 
 
 def preview_page(name: str) -> str:
     """Return the page that shows what a link holds, which a link without ``dl=1`` leads to."""
-    return _page(f"Dropbox - {name}", "Shared with Dropbox. Download it, or save it to your Dropbox.")
+    return page(f"Dropbox - {name}", "Shared with Dropbox. Download it, or save it to your Dropbox.")
 
 
 def password_page(location: str) -> str:
     """Return the page that asks for a link's password; `location` is its own address."""
     form = f'<form method="post" action="{html.escape(location)}"><input type="password" name="password"></form>'
-    return _page("Dropbox - Password Required", "Enter the password for this link.", form)
+    return page("Dropbox - Password Required", "Enter the password for this link.", form)
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Fault:
     def refuse(self, exchange: Exchange) -> None:
         """Answer in place of the download."""
         self.wait(exchange)
-        status, page = PRESETS[self.page] if self.page else (self.status or 500, "")
+        status, preset = PRESETS[self.page] if self.page else (self.status or 500, "")
         status = self.status or status
-        body = self.body if self.body is not None else (page or for_status(status))
+        body = self.body if self.body is not None else (preset or for_status(status))
         exchange.reply(status, body, self.content_type or HTML, self.headers)

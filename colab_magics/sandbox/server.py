@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,7 +33,8 @@ class Request:
     path : str
         The path without its query, which may hold a key.
     headers : dict of str to str
-        By lower-case name. Of ``authorization`` only the scheme is kept, of ``cookie`` only the names.
+        By lower-case name. Of ``authorization`` only the scheme is kept, of ``cookie`` only the names, of
+        ``dropbox-api-arg`` only the path.
     status : int
         The answer's HTTP status; 0 while there is none yet.
     bytes_sent : int
@@ -53,6 +55,12 @@ def _harmless(name: str, value: str) -> str:
         return value.partition(" ")[0]
     if name == "cookie":
         return "; ".join(part.partition("=")[0].strip() for part in value.split(";"))
+    if name == "dropbox-api-arg":
+        try:
+            arg = json.loads(value)
+            return str(arg.get("commit", arg).get("path", ""))
+        except (ValueError, AttributeError):
+            return ""
     return value
 
 
@@ -106,7 +114,7 @@ class Exchange(BaseHTTPRequestHandler):
     # The base class finds a method's handler by these names.
     do_GET = do_HEAD = do_POST = _dispatch  # noqa: N815
 
-    def _read_body(self, limit: int = 64 << 20) -> bytes:
+    def _read_body(self, limit: int = 160 << 20) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
             length = int(self.headers.get("Content-Length") or 0)
             if length > limit:
