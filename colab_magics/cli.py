@@ -153,7 +153,7 @@ def _run(words: list[str]) -> Callable[[], int | None]:
     if args.jobs is not None:
         settings = replace(settings, jobs=args.jobs)
     lines = _lines(quiet=args.quiet or settings.quiet)
-    plan = core.read_plan(_text(args.file), os.environ, dropbox_url=settings.dropbox_url)
+    plan = core.read_plan(_text(args.file), os.environ, settings=settings)
 
     def work() -> None:
         from colab_magics.report import LinesReport  # here: the other commands do without it

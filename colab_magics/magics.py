@@ -78,7 +78,7 @@ class ColabMagics(Magics):
             raise UsageError("the block has no steps; %%bootstrap? shows what they look like")
         settings = self.settings()
         lines = self._lines(args)
-        plan = core.read_plan(cell, {**os.environ, **self._running.user_ns}, dropbox_url=settings.dropbox_url)
+        plan = core.read_plan(cell, {**os.environ, **self._running.user_ns}, settings=settings)
         for path, text in ((args.save, cell), (args.export, args.export and core.export(cell))):
             if path:
                 core.write(core.expand(path, settings), text)

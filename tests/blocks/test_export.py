@@ -27,6 +27,8 @@ BLOCKS = {
     f"dropbox_sync {LINK} y --unpack --sha256 {'a' * 64} --force\n",
     "symlink": "symlink a 'b c'\n",
     "run": "run true\n",
+    "env": 'env A="$HOME\'s" b=2 KEY=secret:T\nenv --on colab ROOT=/content\nrun ls $ROOT\n',
+    "apt": "apt install -y git-lfs ffmpeg=7:4.4 --no-install-recommends\n",
     "indexes": "private_pip acme/x -c 'the limits.txt' --index-url https://x.example/a --extra-index-url https://y.example\n",
     "editable": "private_pip -e ./pkg acme/lib --src 'my src' --token secret:T --token-file ~/t.json --force\n",
 }

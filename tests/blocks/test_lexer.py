@@ -15,7 +15,7 @@ from colab_magics.errors import PlanError
 
 def lines(text: str, **variables: str) -> list[Line]:
     problems: list[Problem] = []
-    found = list(read_lines(text, variables.get, problems))
+    found = list(read_lines(text, variables, problems))
     if problems:
         raise problems[0]
     return found
@@ -98,7 +98,7 @@ def test_line_numbers_survive_comments_and_continuations() -> None:
 def test_every_problem_is_found() -> None:
     """One bad line does not hide the next."""
     problems: list[Problem] = []
-    good = list(read_lines("a 'b\nc $X\nd", {}.get, problems))
+    good = list(read_lines("a 'b\nc $X\nd", {}, problems))
     assert [problem.line for problem in problems] == [1, 2]
     assert [line.number for line in good] == [3]
 
@@ -106,14 +106,14 @@ def test_every_problem_is_found() -> None:
 def test_every_problem_of_a_line_is_found() -> None:
     """Two unknown names and a quote that is open are three things to mend."""
     problems: list[Problem] = []
-    assert not list(read_lines('a $X "$Y" \'b', {}.get, problems))
+    assert not list(read_lines('a $X "$Y" \'b', {}, problems))
     assert [problem.column for problem in problems] == [3, 7, 11]
 
 
 def test_a_variable_that_is_near_is_suggested() -> None:
     """As an unknown step or option is."""
     problems: list[Problem] = []
-    assert not list(read_lines("a $PROJCT_LINK", {}.get, problems, ["PROJECT_LINK", "OTHER"]))
+    assert not list(read_lines("a $PROJCT_LINK", {"PROJECT_LINK": "", "OTHER": ""}, problems))
     assert "unknown variable $PROJCT_LINK; did you mean $PROJECT_LINK?" in problems[0].message
 
 

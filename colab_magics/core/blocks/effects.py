@@ -23,7 +23,7 @@ from colab_magics.core.packages.pip_args import parse_line
 
 __all__ = ["Effects", "Paths", "Touches", "effects_of", "longest_chain", "waits_of", "waves_of"]
 
-_PACKAGES = "<site-packages>"  # no path: it begins with no slash
+_PACKAGES, _PROGRAMS = "<site-packages>", "<programs>"  # no paths: they begin with no slash
 _DRIVE = "/content/drive/MyDrive"  # where Colab's Drive will be, before it is mounted
 _MOST_LINKS = 40  # links followed for one path, as the kernel's own limit
 
@@ -46,6 +46,8 @@ class Effects:
         Whether it needs the drive.
     mounts : bool
         Whether it makes the drive be there.
+    sets_environment : bool
+        Whether it changes the environment, which every other step reads.
     """
 
     reads: frozenset[str] = frozenset()
@@ -55,10 +57,11 @@ class Effects:
     needs: tuple[tuple[str, str], ...] = ()
     on_drive: bool = False
     mounts: bool = False
+    sets_environment: bool = False
 
     def keeps_order_with(self, other: Effects) -> bool:
         """Tell whether this and `other` must not change places or run side by side."""
-        if self.everything or other.everything:
+        if self.everything or other.everything or self.sets_environment or other.sets_environment:
             return True
         mine, theirs = self.reads | self.writes, other.reads | other.writes
         return _meet(self.writes, theirs) or _meet(other.writes, mine)
@@ -192,7 +195,7 @@ class Touches:
         self._read: set[str] = set()
         self._written: set[str] = set()
         self._needed: list[tuple[str, str]] = []
-        self._everything = self._guessed = self._on_drive = self._mounts = False
+        self._everything = self._guessed = self._on_drive = self._mounts = self._environment = False
 
     def effects(self) -> Effects:
         """Return what was taken down."""
@@ -204,15 +207,24 @@ class Touches:
             needs=tuple(self._needed),
             on_drive=self._on_drive,
             mounts=self._mounts,
+            sets_environment=self._environment,
         )
 
     def everything(self) -> None:
         """Note that it may read and write anything at all."""
         self._everything = True
 
+    def environment(self) -> None:
+        """Note that it changes the environment."""
+        self._environment = True
+
     def packages(self) -> None:
         """Note that it changes what is installed."""
         self._written.add(_PACKAGES)
+
+    def programs(self, *, installs: bool) -> None:
+        """Note that it starts programs that an earlier step may install, or is such a step."""
+        (self._written if installs else self._read).add(_PROGRAMS)
 
     def secrets(self, token_file: str | None = None) -> None:
         """Note that it may read the token file, and that of the call when there is one."""

@@ -6,12 +6,12 @@ import bisect
 import difflib
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from colab_magics.errors import PlanError
 
-__all__ = ["SYMBOL", "Line", "Problem", "Word", "lookup_in", "read_lines", "split", "symbol", "typed_lines"]
+__all__ = ["SYMBOL", "Line", "Problem", "Word", "read_lines", "split", "symbol", "typed_lines"]
 
 #: What `symbol` returns, with the name; its sign is a letter that no keyboard has, so that it passes as part of a name.
 SYMBOL = re.compile("\ua78f([A-Za-z_][A-Za-z0-9_]*)\ua78f")
@@ -100,9 +100,8 @@ def symbol(name: str) -> str:
 
 def read_lines(
     text: str,
-    lookup: Callable[[str], str | None],
+    variables: Mapping[str, object],
     problems: list[Problem],
-    names: Collection[str] = (),
 ) -> Iterator[Line]:
     """Split a block into lines of words.
 
@@ -110,12 +109,10 @@ def read_lines(
     ----------
     text : str
         The block.
-    lookup : callable
-        Returns a variable's value, or None when there is none of that name.
+    variables : mapping
+        What ``$NAME`` stands for, put in as text; looked up line by line. None is what only commands are told.
     problems : list of Problem
         What is wrong is appended to it; the line in question is left out.
-    names : collection of str, optional
-        The variables that there are, for a suggestion.
 
     Yields
     ------
@@ -125,7 +122,7 @@ def read_lines(
         if not joined.strip() or joined.lstrip().startswith("#"):
             continue
         line = Line(number, [], joined.strip(), begins)
-        reader = _Reader(joined, lookup, line, names)
+        reader = _Reader(joined, variables, line)
         line.words = list(reader.words())
         problems += reader.problems
         if line.words and not reader.problems:
@@ -150,16 +147,11 @@ def split(text: str, variables: Mapping[str, object], evaluate: Callable[[str], 
         When a quote is not closed, or a variable is unknown.
     """
     line = " ".join(typed_lines(text))
-    reader = _Reader(line, lookup_in(variables), Line(1, [], line), variables.keys(), evaluate)
+    reader = _Reader(line, variables, Line(1, [], line), evaluate)
     words = [word.value for word in reader.words()]
     if reader.problems:
         raise PlanError("; ".join(problem.message for problem in reader.problems))
     return words
-
-
-def lookup_in(variables: Mapping[str, object]) -> Callable[[str], str | None]:
-    """Return what looks a variable up among these."""
-    return lambda name: str(variables[name]) if name in variables else None
 
 
 def typed_lines(text: str) -> list[str]:
@@ -191,12 +183,11 @@ class _Reader:
     def __init__(
         self,
         text: str,
-        lookup: Callable[[str], str | None],
+        variables: Mapping[str, object],
         line: Line,
-        names: Collection[str],
         evaluate: Callable[[str], str | None] | None = None,
     ) -> None:
-        self._text, self._lookup, self._line, self._names, self._evaluate = text, lookup, line, names, evaluate
+        self._text, self._variables, self._line, self._evaluate = text, variables, line, evaluate
         self.problems: list[Problem] = []
 
     def words(self) -> Iterator[Word]:
@@ -274,16 +265,18 @@ class _Reader:
 
     def _value(self, match: re.Match[str]) -> str:
         name = match["plain"] or match["braced"] or ""
-        value = self._lookup(name) if re.fullmatch(r"[A-Za-z_]\w*", name) else None
-        if value is not None:
-            return value
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
             self._wrong(match.start(), f"{match[0]!r} is no variable; use $NAME or ${{NAME}}")
-        else:
-            near = difflib.get_close_matches(name, self._names, n=1, cutoff=0.8)
+        elif name not in self._variables:
+            near = difflib.get_close_matches(name, self._variables, n=1, cutoff=0.8)
             meant = f"did you mean ${near[0]}? else " if near else ""
             where = "set it in the notebook or the environment (for a literal $ write '$' in single quotes)"
             self._wrong(match.start(), f"unknown variable ${name}; {meant}{where}")
+        elif (value := self._variables[name]) is None:
+            told = f"${name} is set from a secret, which stands in no line; a command finds it in its environment"
+            self._wrong(match.start(), f"{told}: put what reads it in single quotes")
+        else:
+            return str(value)
         return ""
 
 

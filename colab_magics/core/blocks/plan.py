@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from colab_magics.core.blocks import verbs
 from colab_magics.core.blocks.arguments import suggestion
-from colab_magics.core.blocks.lexer import Line, Problem, Word, lookup_in, read_lines, typed_lines
-from colab_magics.core.common.addresses import DROPBOX
+from colab_magics.core.blocks.lexer import Line, Problem, Word, read_lines, typed_lines
+from colab_magics.core.common import environment
+from colab_magics.core.common.settings import Settings
 from colab_magics.core.secrets import secrets
 from colab_magics.errors import ColabMagicsError, PlanError, TokenError
 
@@ -60,7 +62,9 @@ class Plan:
     text: str
 
 
-def read_plan(text: str, variables: Mapping[str, object] | None = None, *, dropbox_url: str = DROPBOX) -> Plan:
+def read_plan(
+    text: str, variables: Mapping[str, object] | None = None, *, settings: Settings | None = None, here: str = ""
+) -> Plan:
     r"""Understand a bootstrap block.
 
     Parameters
@@ -69,8 +73,10 @@ def read_plan(text: str, variables: Mapping[str, object] | None = None, *, dropb
         The block.
     variables : mapping, optional
         What ``$NAME`` stands for; values are put in as text.
-    dropbox_url : str, optional
-        What Dropbox links are fetched from.
+    settings : Settings, optional
+        By default read from the environment.
+    here : str, optional
+        The environment that it is for, by default this one: what ``env --on`` sets counts only there.
 
     Returns
     -------
@@ -93,7 +99,8 @@ def read_plan(text: str, variables: Mapping[str, object] | None = None, *, dropb
     Traceback (most recent call last):
     colab_magics.errors.PlanError: line 1: unknown step 'symlnk'; did you mean 'symlink'?
     """
-    variables = variables or {}
+    settings, own = settings or Settings.load(), dict[str, str | None]()
+    known, here = ChainMap(own, variables or {}), here or environment.detect(override=settings.env)  # type: ignore[arg-type]
     problems: list[Problem] = []
     tokens: list[Problem] = []
     for number, typed in enumerate(typed_lines(text), 1):
@@ -103,9 +110,12 @@ def read_plan(text: str, variables: Mapping[str, object] | None = None, *, dropb
             tokens.append(Problem(number, 1, str(error)))
 
     steps = []
-    for line in read_lines(text, lookup_in(variables), problems, variables.keys()):
+    for line in read_lines(text, known, problems):
         try:
-            steps.append(_step(line, dropbox_url))
+            step = _step(line, settings.dropbox_url)
+            steps.append(step)
+            if not step.on or here in step.on:
+                own.update(verbs.get(step.verb).variables(step))
         except Problem as problem:
             problems.append(problem)
         except TokenError as error:

@@ -107,7 +107,7 @@ def bootstrap(
     """
     settings = settings or Settings.load()
     known = {**os.environ, **(variables or {})}
-    plan = block if isinstance(block, Plan) else read_plan(block, known, dropbox_url=settings.dropbox_url)
+    plan = block if isinstance(block, Plan) else read_plan(block, known, settings=settings)
     used, held = _locks(lock if not dry_run else None, frozen)
     runner = _Runner(plan.steps, settings, report or Report(), used, held)
     result = runner.all(dry_run=dry_run)

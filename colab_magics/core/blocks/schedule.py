@@ -68,7 +68,7 @@ class Schedule:
         """Return what will stop a step, a line each: what it needs is not here, and no earlier step may make it."""
         found = []
         for place, (step, mine) in enumerate(zip(self._steps, self._effects, strict=True)):
-            before = self._effects[:place]
+            before = [effects for effects in self._effects[:place] if not effects.sets_environment]
             told = [
                 f"{message}, and no line before this one makes it"
                 for path, message in mine.needs

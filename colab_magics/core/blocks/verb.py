@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -109,6 +109,10 @@ class Verb:
 
     def check(self, args: argparse.Namespace, dropbox_url: str) -> None:
         """Raise what is wrong with the arguments, as far as that is known without a look at this machine."""
+
+    def variables(self, step: Step) -> Mapping[str, str | None]:  # noqa: ARG002 - for overriding
+        """Return what later lines can name as ``$NAME`` because of a step; None for what only its commands are told."""
+        return {}
 
     def effects(self, step: Step, touches: Touches) -> None:
         """Tell what a step reads, writes, and needs."""

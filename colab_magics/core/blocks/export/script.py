@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from colab_magics.core.blocks import verbs
@@ -75,7 +76,7 @@ def export(text: str, *, source: str = "the block") -> str:
     #!/bin/sh
     """
     try:
-        plan = read_plan(text, _Symbols())
+        plan = read_plan(text, _Symbols(), here="anywhere")
     except ColabMagicsError as error:
         raise type(error)(shown(str(error))) from None
     return Script(plan, source).text()
@@ -149,6 +150,7 @@ class Script:
     call = staticmethod(call)
     fold = staticmethod(fold)
     as_typed = staticmethod(as_typed)
+    local = staticmethod(local)
 
     def text(self) -> str:
         """Return all of it."""
@@ -215,8 +217,14 @@ class Script:
         found: dict[str, int] = {}
         for step in self.plan.steps:
             for name in SYMBOL.findall(f"{vars(step.args)} {step.command}"):
-                found.setdefault(name, step.line)
+                if name not in self._made:
+                    found.setdefault(name, step.line)
         return found
+
+    @cached_property
+    def _made(self) -> set[str]:
+        """The variables that the block itself sets, so that they are not there before it runs."""
+        return {name for step in self.plan.steps for name in verbs.get(step.verb).variables(step)}
 
     def _section(self, step: Step) -> str:
         if "\ua78f" in SYMBOL.sub("", f"{vars(step.args)} {step.command}"):
@@ -237,7 +245,7 @@ class Script:
     def plain(self, step: Step, *values: str | None) -> None:
         """Have the script check that a value which begins with a variable is no option."""
         for value in values:
-            if value and (match := SYMBOL.match(value)):
+            if value and (match := SYMBOL.match(value)) and match[1] not in self._made:
                 self.needs.append(f"need_plain {step.line} {match[1]} {word(value)}")
 
     def secret(self, name: str) -> str:

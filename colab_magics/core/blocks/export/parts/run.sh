@@ -37,3 +37,47 @@ run_shell() {
     run "$1" /bin/sh -c "$2"
   fi
 }
+
+# set_variable NAME VALUE [shown]: tell all commands from here on, and with `shown` every other program too.
+set_variable() {
+  quoted=$(printf '%s.' "$2" | sed "s/'/'\\\\''/g")
+  colab_magics_environment="$colab_magics_environment
+export $1='${quoted%.}'"
+  case ${3-}$1 in
+    shown[a-z]*) ;; # a name that this script may use itself
+    shown*) eval "$1=\$2 && export $1" ;;
+  esac
+}
+
+# apt_install PACKAGE... [--no-install-recommends]: install what dpkg does not have, and never ask.
+apt_install() {
+  missing=
+  for name in "$@"; do
+    case $name in
+      --*) continue ;;
+    esac
+    have=$(dpkg-query -W -f '${db:Status-Abbrev}=${Version}' "${name%%[=/]*}" 2>/dev/null) || have=
+    case $name,$have in
+      *=*,[ih]i*) [ "${have#*=}" = "${name#*=}" ] || missing=yes ;;
+      *,[ih]i*) ;;
+      *) missing=yes ;;
+    esac
+  done
+  if [ -z "$missing" ]; then
+    say "line $line: apt: up to date"
+    return 0
+  fi
+  apt -q install "$@" || { apt -q update && apt -q install "$@"; } || fail "apt could not install what is missing; what it says stands above"
+  say "line $line: apt: installed"
+}
+
+# apt ARGUMENT...: with sudo where it is needed.
+apt() {
+  set -- env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a apt-get -y -o Dpkg::Options::=--force-confdef \
+    -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 "$@"
+  if [ "$(id -u)" = 0 ]; then
+    "$@" </dev/null
+  else
+    sudo -n "$@" </dev/null
+  fi
+}
