@@ -14,6 +14,7 @@ import pytest
 from children import crash_everywhere, start_sync, sync_in_child
 
 from colab_magics import sandbox
+from colab_magics.core.syncing.manifest import sibling_path
 from colab_magics.core.syncing.sync import sync
 from colab_magics.sandbox import Sandbox
 
@@ -207,7 +208,7 @@ class TestTwoAtOnce:
         box.fail(link, delay=go, delay_at=100_000)
         call = {"link": link, "dest": str(tmp_path / "data")}
         first = start_sync({**call, "once": True})
-        wait_for_request(box)
+        wait_for_lock(tmp_path / "data")
         said: list[str] = []
         results: list[str] = []
 
@@ -225,11 +226,13 @@ class TestTwoAtOnce:
 
     def test_the_lock_of_a_dead_process_is_free(self, box: Sandbox, tmp_path: Path) -> None:
         """A run that was killed while it held the lock keeps nobody waiting."""
-        link = share(box, OLD)
+        folder = box.folder("proj")
+        (folder / "a.bin").write_bytes(os.urandom(300_000))
+        link = box.folder_link(folder)
         go = threading.Event()
-        box.fail(link, delay=go, times=1)
+        box.fail(link, delay=go, delay_at=100_000)
         first = start_sync({"link": link, "dest": str(tmp_path / "data")})
-        wait_for_request(box)
+        wait_for_lock(tmp_path / "data")
         first.kill()
         first.communicate(timeout=60)
         go.set()
@@ -238,9 +241,9 @@ class TestTwoAtOnce:
         assert said == []
 
 
-def wait_for_request(box: Sandbox) -> None:
-    """Return when a download has begun: the lock is held by then."""
-    while not any(request.service == "content" for request in box.requests):
+def wait_for_lock(dest: Path) -> None:
+    """Return when a sync holds the mutex on DEST: it makes its work folder then."""
+    while not sibling_path(dest).exists():
         threading.Event().wait(0.01)
 
 
