@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import getpass
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ from colab_magics.errors import (
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from colab_magics import core
+
 __all__ = [
     "ArchiveError",
     "ColabMagicsError",
@@ -35,6 +39,7 @@ __all__ = [
     "TransferError",
     "__version__",
     "load_ipython_extension",
+    "login",
     "secret",
     "unload_ipython_extension",
 ]
@@ -81,6 +86,38 @@ def secret(name: str) -> str:
     """
     from colab_magics import core  # here: it asks this module for the errors
 
+    return core.named(name, _settings()).reveal()
+
+
+def login(service: str = "dropbox") -> None:
+    """Log in to Dropbox from a notebook's cell, as ``colab-magics login dropbox`` does in a terminal.
+
+    What to do is printed, in four steps at most; the code is pasted at a hidden prompt, and what allows the login is
+    written to the token file, never into the notebook.
+
+    Parameters
+    ----------
+    service : {'dropbox'}, optional
+        Where to log in.
+
+    Examples
+    --------
+    >>> import colab_magics
+    >>> colab_magics.login("dropbox")  # doctest: +SKIP
+    """
+    from colab_magics import core
+    from colab_magics.display import Lines
+
+    settings = _settings()
+    if settings.ask is None and "ipykernel" in sys.modules:  # whose getpass asks the notebook's page
+        settings = dataclasses.replace(settings, ask=getpass.getpass)
+    core.login(service, settings=settings, progress=Lines(live=False))
+
+
+def _settings() -> core.Settings:
+    """Return the configuration of the loaded extension, or of the environment when none is loaded."""
+    from colab_magics import core
+
     magics = sys.modules.get("colab_magics.magics")
-    settings = magics.loaded_settings() if magics else core.Settings.load()
-    return core.named(name, settings).reveal()
+    settings: core.Settings = magics.loaded_settings() if magics else core.Settings.load()
+    return settings

@@ -113,6 +113,7 @@ def _usage() -> str:
     listed += [
         ("run FILE", "run a bootstrap block from a file (- for standard input)"),
         ("export FILE [-o OUT]", "write a bootstrap block as a shell script that needs nothing of ours"),
+        ("login dropbox", "log in to your Dropbox; logout dropbox forgets it"),
         ("sandbox", "serve a stand-in for Dropbox and a git host on this machine, to try things out"),
     ]
     lines = [f"  {command:<25} {summary}" for command, summary in listed]
@@ -195,6 +196,27 @@ def _text(name: str) -> str:
         raise PlanError(f"the block {name!r} cannot be read: {reason}") from None
 
 
+def _login(command: str) -> Callable[[list[str]], Callable[[], int | None]]:
+    def understood(words: list[str]) -> Callable[[], int | None]:
+        summary = (
+            "Log in to your Dropbox, in four steps." if command == "login" else "Forget the login to your Dropbox."
+        )
+        made = _parser(command, summary)
+        made.add_argument("service", metavar="dropbox", choices=("dropbox",), help="where to")
+        args = _read(made, words)
+        if args is None:
+            return _nothing
+        work = core.login if command == "login" else core.logout
+        settings, lines = _settings(), _lines(quiet=False)
+
+        def call() -> None:
+            work(args.service, settings=settings, progress=lines)
+
+        return call
+
+    return understood
+
+
 def _sandbox(words: list[str]) -> Callable[[], int | None]:
     if _read(_parser("sandbox", "Serve a stand-in for Dropbox and a git host on this machine."), words) is None:
         return _nothing
@@ -232,6 +254,8 @@ def _check_leaks(words: list[str]) -> Callable[[], int | None]:
 _OTHERS: dict[str, Callable[[list[str]], Callable[[], int | None]]] = {
     "run": _run,
     "export": _export,
+    "login": _login("login"),
+    "logout": _login("logout"),
     "sandbox": _sandbox,
     "check-leaks": _check_leaks,
 }

@@ -24,7 +24,7 @@ import colab_magics
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-__all__ = ["CHROMIUM", "CHROMIUM_DRIVER", "Lab", "Page", "jupyterlab", "opened"]
+__all__ = ["CHROMIUM", "CHROMIUM_DRIVER", "Lab", "Page", "chromium", "jupyterlab", "opened"]
 
 CHROMIUM = shutil.which("chromium")
 CHROMIUM_DRIVER = shutil.which("chromedriver")
@@ -223,6 +223,15 @@ def opened(lab: Lab, notebook: str, folder: Path) -> Iterator[Page]:
     folder : Path
         An empty folder for all that the browser keeps.
     """
+    with chromium(folder) as driver:
+        # A workspace of its own: JupyterLab opens again what was last open in one.
+        driver.get(f"{lab.address}/lab/workspaces/{Path(notebook).stem}/tree/{notebook}?token={lab.token}")
+        yield Page(driver)
+
+
+@contextlib.contextmanager
+def chromium(folder: Path) -> Iterator[Chrome]:
+    """Start a headless browser that was never used before; `folder` is an empty one for all that it keeps."""
     from selenium.webdriver import Chrome, ChromeOptions
     from selenium.webdriver.chrome.service import Service
 
@@ -250,9 +259,7 @@ def opened(lab: Lab, notebook: str, folder: Path) -> Iterator[Page]:
             driver = Chrome(options, service)
         driver.set_page_load_timeout(_PATIENCE)
         driver.set_script_timeout(_PATIENCE)
-        # A workspace of its own: JupyterLab opens again what was last open in one.
-        driver.get(f"{lab.address}/lab/workspaces/{Path(notebook).stem}/tree/{notebook}?token={lab.token}")
-        yield Page(driver)
+        yield driver
     finally:
         if driver is not None:
             with contextlib.suppress(Exception):

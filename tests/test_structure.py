@@ -16,6 +16,7 @@ LAYERS = (
     ("core",),
     ("sandbox", "core.blocks"),
     ("core.syncing", "core.packages", "core.keeping"),
+    ("core.dropbox",),
     ("core.git", "core.http"),
     ("core.secrets", "core.archives"),
     ("core.common",),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from colab_magics.core.common.settings import INSTALLERS, Settings
     from colab_magics.core.common.symlinks import symlink
+    from colab_magics.core.dropbox.login import login, logout
     from colab_magics.core.http.links import Link, parse, rewrite
     from colab_magics.core.packages.install import install
     from colab_magics.core.secrets.secrets import Secret, named
@@ -60,6 +61,7 @@ _HOMES = {
     ),
     "common.settings": ("INSTALLERS", "Settings"),
     "common.symlinks": ("symlink",),
+    "dropbox.login": ("login", "logout"),
     "http.links": ("Link", "parse", "rewrite"),
     "packages.install": ("install",),
     "secrets.secrets": ("Secret", "named"),
@@ -93,6 +95,8 @@ __all__ = [
     "export",
     "find_drive",
     "install",
+    "login",
+    "logout",
     "mount_drive",
     "named",
     "parse",

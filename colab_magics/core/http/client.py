@@ -40,7 +40,7 @@ from colab_magics.errors import LinkError, TransferError
 if TYPE_CHECKING:
     from colab_magics.core.http.session import Session
 
-__all__ = ["Client", "Received"]
+__all__ = ["Client", "Received", "retrying"]
 
 _TRIES = 5
 _BACKOFF = 0.2  # seconds; doubled with each try
@@ -283,7 +283,7 @@ class Client(AbstractContextManager["Client"]):
             "url": f"{parts.path}?{parts.query}",
         }
         place = urljoin(response.url, "/sm/auth")
-        with Response(link, self._session.ask(place, method="POST", form=form)) as answer:
+        with Response(link, self._session.ask(place, method="POST", data=form)) as answer:
             try:
                 authed = json.loads(answer.page()).get("status") == "authed"
             except (ValueError, AttributeError):
@@ -300,20 +300,40 @@ class Client(AbstractContextManager["Client"]):
         return own or (there.scheme == "https" and there.hostname in {"dropbox.com", "www.dropbox.com"})
 
     def _retrying(self, link: Link, attempt: Callable[[], _T]) -> _T:
-        for number in range(1, _TRIES + 1):
-            try:
-                return attempt()
-            except RetryError as error:
-                pause = min(_BACKOFF * 2**number, 10.0) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
-                pause = error.wait if error.wait is not None else pause
-                if number == _TRIES or pause > LONGEST_WAIT:
-                    again = (
-                        "check the network and run it again" if pause <= LONGEST_WAIT else f"try again in {pause:.0f} s"
-                    )
-                    raise error.final or TransferError(f"{link.shown} could not be fetched: {error}; {again}") from None
-                self._progress.say(f"{error}; trying again ({number} of {_TRIES - 1})")
-            cancellation.sleep(pause)
-        raise AssertionError  # the last round returns or raises
+        return retrying(link.shown, attempt, self._progress)
+
+
+def retrying(shown: str, attempt: Callable[[], _T], progress: Progress, *, failed: str = "could not be fetched") -> _T:
+    """Return what `attempt` returns; after a `RetryError` it is called again, later each time, a few times.
+
+    Parameters
+    ----------
+    shown : str
+        What messages call that which is asked for.
+    attempt : callable
+        Asks.
+    progress : Progress
+        Hears why it is asked for again.
+    failed : str, optional
+        What a message says of it at last.
+
+    Raises
+    ------
+    TransferError
+        When no try is left, or the server asks to wait for longer than anybody would.
+    """
+    for number in range(1, _TRIES + 1):
+        try:
+            return attempt()
+        except RetryError as error:
+            pause = min(_BACKOFF * 2**number, 10.0) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
+            pause = error.wait if error.wait is not None else pause
+            if number == _TRIES or pause > LONGEST_WAIT:
+                again = "check the network and run it again" if pause <= LONGEST_WAIT else f"try again in {pause:.0f} s"
+                raise error.final or TransferError(f"{shown} {failed}: {error}; {again}") from None
+            progress.say(f"{error}; trying again ({number} of {_TRIES - 1})")
+        cancellation.sleep(pause)
+    raise AssertionError  # the last round returns or raises
 
 
 def _raise(error: Exception | None) -> None:

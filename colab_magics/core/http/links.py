@@ -20,7 +20,7 @@ from colab_magics.masking.forms import MIN_LENGTH
 
 __all__ = ["Kind", "Link", "fetch_address", "parse", "plain_name", "rewrite"]
 
-Kind = Literal["file", "folder", "redirector", "url"]
+Kind = Literal["file", "folder", "redirector", "url", "account"]
 
 _WWW = {"dropbox.com", "www.dropbox.com", "m.dropbox.com"}
 _SHORT = {"db.tt", "www.db.tt"}
@@ -51,9 +51,9 @@ class Link:
     ----------
     url : str
         The address to fetch, with ``dl=1`` and the access key. A secret: never shown, see `shown`.
-    kind : {'file', 'folder', 'redirector', 'url'}
+    kind : {'file', 'folder', 'redirector', 'url', 'account'}
         What the link's form promises. ``'folder'`` may still turn out to be one file of a shared folder;
-        ``'url'`` is any address that is not Dropbox's.
+        ``'url'`` is any address that is not Dropbox's, ``'account'`` a ``dropbox:/PATH`` of one's own Dropbox.
     name : str or None
         The file's name where the link tells it.
     secrets : tuple of str
@@ -81,6 +81,8 @@ class Link:
     @property
     def shown(self) -> str:
         """The link as messages show it: recognisable, with everything that grants access masked."""
+        if self.kind == "account":
+            return self.url
         parts = urlsplit(self.url)
         path = parts.path
         for secret in self.secrets:

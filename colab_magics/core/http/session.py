@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from functools import cache
 from typing import Any
@@ -31,9 +31,10 @@ from colab_magics.core.http.responses import RetryError
 from colab_magics.errors import TransferError
 from colab_magics.masking import MASK
 
-__all__ = ["Session"]
+__all__ = ["Body", "Session"]
 
 _CONNECT, _SILENCE = 15.0, 60.0  # seconds to connect, and between two pieces
+_BLOCK = 1 << 18  # bytes sent at a time
 _SLICE = 0.1  # seconds between two looks at whether to stop
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # what people set for most other programs
 
@@ -69,9 +70,9 @@ class Session(requests.Session):
         *,
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
-        form: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | bytes | Body | None = None,
     ) -> requests.Response:
-        """Send a request; return the response before its body is read.
+        """Send a request, with a form or other content; return the response before its body is read.
 
         Raises
         ------
@@ -81,9 +82,39 @@ class Session(requests.Session):
             When there cannot be one.
         """
         try:
-            return self.request(method, address, headers=headers, data=form, stream=True, timeout=(_CONNECT, _SILENCE))
+            return self.request(method, address, headers=headers, data=data, stream=True, timeout=(_CONNECT, _SILENCE))  # type: ignore[arg-type]  # a Body is all that it needs of a file
         except (OSError, ValueError, HTTPError, http.client.HTTPException) as error:
             raise _meaning(address, error) from None
+
+
+class Body:
+    """What is sent, a block at a time: each has its own time-out, and between two an interrupt is heard.
+
+    Parameters
+    ----------
+    data : bytes
+        All of it.
+    sent : callable
+        Is told of each block's size in bytes.
+    """
+
+    def __init__(self, data: bytes, sent: Callable[[int], object]) -> None:
+        self._data, self._sent, self._at = memoryview(data), sent, 0
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        while block := self.read():
+            yield block
+
+    def read(self, _size: int = -1) -> memoryview:
+        """Return the next block."""
+        cancellation.check()
+        block = self._data[self._at : self._at + _BLOCK]
+        self._at += len(block)
+        self._sent(len(block))
+        return block
 
 
 class _Adapter(HTTPAdapter):

@@ -1,7 +1,8 @@
 """The token file: one JSON object with a token for each host, and further secrets by name.
 
 ``{"access_token": "...", "username": "..."}`` serves github.com; or there is an object for each host, and
-``"secrets"``: ``{"gitlab.example.org": {"access_token": "..."}, "secrets": {"DATASET_LINK": "..."}}``.
+``"secrets"``: ``{"gitlab.example.org": {"access_token": "..."}, "secrets": {"DATASET_LINK": "..."}}``. A login to
+Dropbox is ``"dropbox": {"app_key": "...", "refresh_token": "..."}``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import re
 import stat
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +21,12 @@ from colab_magics.core.common import drive
 from colab_magics.core.common.settings import Settings
 from colab_magics.errors import TokenError
 
-__all__ = ["TokenFile", "brief", "exposure", "places", "read"]
+__all__ = ["TokenFile", "brief", "exposure", "place_to_write", "places", "read", "write_login"]
 
 _GITHUB = "github.com"
 _FORM = '{"access_token": "...", "username": "..."}'
 _SHORTEST = 8
+_DROPBOX, _LOGIN = "dropbox", ("app_key", "refresh_token")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class TokenFile:
         For each host the user name, where there is one.
     secrets : dict of str to str
         The named secrets.
+    dropbox : dict of str to str
+        The login to Dropbox: ``app_key`` and ``refresh_token``; empty where there is none.
     """
 
     path: Path
@@ -47,6 +52,7 @@ class TokenFile:
     tokens: dict[str, str] = field(default_factory=dict, repr=False)
     usernames: dict[str, str] = field(default_factory=dict, repr=False)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    dropbox: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def owner(self) -> tuple[str, str] | None:
@@ -121,6 +127,35 @@ def _key(path: Path) -> tuple[int, ...]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
+def place_to_write(settings: Settings) -> Path:
+    """Return the token file that there is, else where one is made: on the drive, if there is one, since it lasts."""
+    listed = places(settings)
+    return next((path for path in listed if path.exists()), listed[-1])
+
+
+def write_login(path: Path, login: dict[str, str] | None) -> None:
+    """Write a login to Dropbox into a token file, or take it out, and leave all else in it as it is.
+
+    The file is replaced at once, readable by its owner alone.
+    """
+    path = Path(os.path.realpath(path))
+    data = json.loads(path.read_text("utf-8-sig")) if path.exists() else {}
+    data.pop(_DROPBOX, None)
+    data |= {_DROPBOX: login} if login else {}
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # readable by its owner alone
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(data, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except BaseException:
+        os.unlink(fresh)
+        raise
+    _read.pop(path, None)
+
+
 def exposure(found: TokenFile, settings: Settings) -> str | None:
     """Say that a token file can be read by others and how to mend that, or None when all is well.
 
@@ -162,6 +197,11 @@ def _complaint(data: object) -> str:
     if not isinstance(data, dict):
         return f"must hold an object: {_FORM}"
     _remember(data)
+    login = data.get(_DROPBOX, {})
+    if not isinstance(login, dict) or not all(
+        isinstance(value, str) for value in map(login.get, _LOGIN if login else ())
+    ):
+        return 'must have both under "dropbox": {"app_key": "...", "refresh_token": "..."}; log in again'
     if message := _entry_complaint(data, ""):
         return message
     for name, entry in data.items():
@@ -194,6 +234,9 @@ def _entry_complaint(entry: dict[str, object], where: str) -> str:
 
 def _made(path: Path, data: dict[str, object]) -> TokenFile:
     found = TokenFile(path)
+    login = data.get(_DROPBOX)
+    if isinstance(login, dict):
+        found.dropbox.update({key: str(login[key]).strip() for key in _LOGIN if login.get(key)})
     entries = [(_GITHUB, data)] if "access_token" in data or "username" in data else []
     entries += [(_host(name), entry) for name, entry in data.items() if name != "secrets" and isinstance(entry, dict)]
     for host, entry in entries:
@@ -211,7 +254,9 @@ def _remember(data: dict[str, object]) -> None:
     """Mask everything in the file that can be a secret, before anything of it can be shown."""
     for name, entry in data.items():
         if isinstance(entry, dict):
-            values = list(entry.values()) if name == "secrets" else [entry.get("access_token")]
+            values = (
+                list(entry.values()) if name == "secrets" else [entry.get("access_token"), entry.get("refresh_token")]
+            )
         else:
             values = [entry] if name == "access_token" or _looks_like_host(name) else []
         for value in values:

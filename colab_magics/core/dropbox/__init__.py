@@ -1,0 +1,1 @@
+"""Dropbox's API: logging in, listings, uploads and downloads."""

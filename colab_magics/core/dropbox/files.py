@@ -1,0 +1,214 @@
+"""What the account holds, and putting files there."""
+
+from __future__ import annotations
+
+import calendar
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+from colab_magics.core.dropbox.api import Api, ApiError
+from colab_magics.core.dropbox.content_hash import block_digests
+from colab_magics.errors import TransferError
+
+__all__ = ["PIECE", "Entry", "delete", "entry_of", "list_folder", "metadata", "update_mode", "upload"]
+
+#: Bytes sent at a time: a multiple of Dropbox's blocks that gives most of its speed, below its limit of 150 MiB.
+PIECE = 48 << 20
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_LOST = {"not_found", "closed"}
+
+
+class Entry(NamedTuple):
+    """A file or folder.
+
+    Attributes
+    ----------
+    name : str
+        Its path below the folder that was listed; of a single one its own name.
+    is_file : bool
+        Whether it is a file. All that follows is a file's.
+    size : int
+        Bytes.
+    rev : str
+        Its revision.
+    hash : str
+        Its content_hash; empty where Dropbox does not tell.
+    mtime : float
+        When its content was made, in seconds since 1970.
+    """
+
+    name: str
+    is_file: bool
+    size: int = 0
+    rev: str = ""
+    hash: str = ""
+    mtime: float = 0.0
+
+
+def entry_of(found: dict[str, Any], name: str | None = None) -> Entry:
+    """Read a file's or folder's metadata."""
+    name = name or found["name"]
+    if found.get(".tag", "file") != "file":
+        return Entry(name, is_file=False)
+    made = calendar.timegm(time.strptime(found["client_modified"], _TIME))
+    return Entry(name, True, found["size"], found["rev"], found.get("content_hash", ""), float(made))
+
+
+def metadata(api: Api, path: str) -> Entry | None:
+    """Return what stands at a path; None when nothing does."""
+    if path in {"", "/"}:
+        return Entry("", is_file=False)
+    try:
+        return entry_of(api.call("files/get_metadata", {"path": path}, f"dropbox:{path}"))
+    except ApiError as error:
+        if error.tags == ("path", "not_found"):
+            return None
+        raise
+
+
+def list_folder(api: Api, path: str) -> list[Entry]:
+    """List all that is below a folder, however deep.
+
+    Raises
+    ------
+    ApiError
+        When it is no folder.
+    """
+    shown, path = f"dropbox:{path}", path.rstrip("/")
+    for _ in range(3):
+        try:
+            answer = api.call("files/list_folder", {"path": path, "recursive": True, "limit": 2000}, shown)
+            found: list[dict[str, Any]] = answer["entries"]
+            while answer["has_more"]:
+                answer = api.call("files/list_folder/continue", {"cursor": answer["cursor"]}, shown)
+                found += answer["entries"]
+            return _below(path.lower(), found)
+        except ApiError as error:
+            if error.tags != ("reset",):
+                raise
+    raise TransferError(f"{shown} changes while it is listed; run it again")
+
+
+def _below(top: str, found: list[dict[str, Any]]) -> list[Entry]:
+    """Return entries with their paths below `top`; only the last part of a ``path_display`` has its case for sure."""
+    names = {entry["path_lower"]: entry["name"] for entry in found}
+    known = {top: ""}
+
+    def name_of(path: str) -> str:
+        if path not in known:
+            parent, _, last = path.rpartition("/")
+            above = name_of(parent)
+            known[path] = f"{above}/{names.get(path, last)}".lstrip("/")
+        return known[path]
+
+    return [entry_of(entry, name_of(entry["path_lower"])) for entry in found if entry["path_lower"] != top]
+
+
+def update_mode(rev: str | None) -> dict[str, Any]:
+    """Return how to write: over the revision `rev` and no other, or where nothing stands yet."""
+    return {"mode": {".tag": "update", "update": rev} if rev else "add"}
+
+
+def upload(
+    api: Api,
+    path: str,
+    pieces: Iterator[bytes],
+    size: int,
+    *,
+    rev: str | None,
+    mtime: float,
+    check: Callable[[], object] = lambda: None,
+) -> Entry:
+    """Put a file there, whole or not at all, and verify it.
+
+    Parameters
+    ----------
+    api : Api
+        Where.
+    path : str
+        What it will be called; its parents are made.
+    pieces : iterator of bytes
+        Its content in pieces of `PIECE` bytes, the last as long as is left. Each is read once.
+    size : int
+        Bytes of all of it.
+    rev : str or None
+        The revision that it replaces; None where nothing stands. The same content is no conflict.
+    mtime : float
+        When it was made, in seconds since 1970.
+    check : callable, optional
+        Raises what is to be raised instead; called when all is read, before it stands there.
+
+    Raises
+    ------
+    ApiError
+        With the tag ``conflict`` when something else stands there.
+    TransferError
+        When it did not arrive.
+    """
+    shown, whole = f"dropbox:{path}", hashlib.sha256()
+    commit = {"path": path, "mute": True, **update_mode(rev)}
+    commit["client_modified"] = datetime.fromtimestamp(int(mtime), tz=timezone.utc).strftime(_TIME)
+
+    def following() -> tuple[bytes, str]:
+        piece = next(pieces, b"")
+        digests = block_digests(piece)
+        whole.update(digests)
+        return piece, hashlib.sha256(digests).hexdigest()
+
+    # The next piece is read and hashed while one is sent.
+    with ThreadPoolExecutor(1, "read") as ahead:
+        piece, digest = following()
+        if size <= PIECE:
+            check()
+            found = api.upload("files/upload", {**commit, "content_hash": digest}, piece, shown)
+        else:
+            coming, offset = ahead.submit(following), len(piece)
+            session = api.upload("files/upload_session/start", {"content_hash": digest}, piece, shown)["session_id"]
+            while offset < size:
+                piece, digest = coming.result()
+                if offset + len(piece) < size:
+                    coming = ahead.submit(following)
+                _append(api, {"session_id": session, "offset": offset}, piece, digest, shown)
+                offset += len(piece)
+            check()
+            found = _finish(api, {"session_id": session, "offset": size}, commit, whole.hexdigest(), shown)
+    entry = entry_of(found)
+    if entry.hash != whole.hexdigest():
+        raise TransferError(f"{shown} does not hold what was sent; it is sent again")
+    return entry
+
+
+def _append(api: Api, cursor: dict[str, Any], piece: bytes, digest: str, shown: str) -> None:
+    try:
+        api.upload("files/upload_session/append_v2", {"cursor": cursor, "content_hash": digest}, piece, shown)
+    except ApiError as error:
+        # An earlier try arrived although its answer did not.
+        if error.details.get("correct_offset") != cursor["offset"] + len(piece):
+            raise
+
+
+def _finish(api: Api, cursor: dict[str, Any], commit: dict[str, Any], digest: str, shown: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = api.upload(
+            "files/upload_session/finish", {"cursor": cursor, "commit": commit}, b"", shown
+        )
+    except ApiError as error:
+        if error.tags[:1] != ("lookup_failed",) or not _LOST.intersection(error.tags):
+            raise
+        found = api.call("files/get_metadata", {"path": commit["path"]}, shown)
+        if found.get("content_hash") != digest:
+            raise
+    return found
+
+
+def delete(api: Api, path: str, rev: str) -> None:
+    """Delete the revision `rev` of a file, and no other; what is gone already is none."""
+    try:
+        api.call("files/delete_v2", {"path": path, "parent_rev": rev}, f"dropbox:{path}")
+    except ApiError as error:
+        if "not_found" not in error.tags:
+            raise
