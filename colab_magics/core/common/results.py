@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from colab_magics.core.common.disk import size_text
 
-__all__ = ["BootstrapResult", "InstallResult", "LinkResult", "Package", "StepResult", "SyncResult"]
+__all__ = ["BootstrapResult", "InstallResult", "KeepStatus", "LinkResult", "Package", "StepResult", "SyncResult"]
+
+_NAMED = 5  # files that a status names
 
 
 @dataclass(repr=False)
@@ -181,6 +184,65 @@ class LinkResult:
         here = Path.cwd()
         target = self.target.relative_to(here) if here in self.target.parents else self.target
         return f"{self.path} -> {target}{state}{moved}"
+
+
+@dataclass(repr=False)
+class KeepStatus:
+    """How far the keeping of a folder is.
+
+    Attributes
+    ----------
+    source : Path
+        The folder, absolute.
+    dest : str
+        Where it is kept, as it was typed.
+    kept : list of str
+        The files that are there, whole and verified, as POSIX paths below the folder.
+    pending, failed : dict of str to str
+        Those that are not there yet as they are now, each with the reason; what failed is tried again.
+    bytes : int
+        The size of what is there.
+    last : float or None
+        When the last file was verified there, in seconds since the epoch.
+    beside : dict of str to str
+        The files that are there under another name, as somebody else changed what had theirs.
+    unconfirmed : str
+        How many copies are verified but not confirmed, where the destination could confirm them.
+    status : {'keeping', 'up-to-date', 'ended', 'planned'}
+        Whether a process keeps it, did so already, does not any more, or would.
+    """
+
+    source: Path
+    dest: str
+    kept: list[str] = field(default_factory=list)
+    pending: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    bytes: int = 0
+    last: float | None = None
+    beside: dict[str, str] = field(default_factory=dict)
+    unconfirmed: str = ""
+    status: str = "keeping"
+
+    def __repr__(self) -> str:
+        here = Path.cwd()
+        source = self.source.relative_to(here) if here in self.source.parents else self.source
+        words = {"up-to-date": "up to date", "planned": "would be kept"}.get(self.status, self.status)
+        parts = [words, f"{len(self.kept)} there ({size_text(self.bytes)})"]
+        counts = ((self.pending, "not there yet"), (self.failed, "failed"), (self.beside, "beside another's"))
+        parts += [f"{len(names)} {what}" for names, what in counts if names]
+        parts += [self.unconfirmed] if self.unconfirmed else []
+        parts += [f"last verified at {time.strftime('%H:%M:%S', time.localtime(self.last))}"] if self.last else []
+        return f"{source} -> {self.dest}: {', '.join(parts)}"
+
+    def problems(self) -> list[str]:
+        """List what is not there as it has to be, a few lines at most."""
+        lines = [f"{name} is not at {self.dest} yet: {why}; it is tried again" for name, why in self.failed.items()]
+        lines += [f"{name} is not at {self.dest} yet: it {why}" for name, why in self.pending.items()]
+        lines += [
+            f"{name} was changed at {self.dest} by another, and is kept beside that as {at}"
+            for name, at in self.beside.items()
+        ]
+        return lines if len(lines) <= _NAMED else [*lines[:_NAMED], f"... and {len(lines) - _NAMED} more"]
 
 
 @dataclass(repr=False)

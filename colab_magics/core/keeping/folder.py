@@ -15,10 +15,10 @@ from pathlib import Path
 
 from colab_magics.core.common.attributes import set_mtime
 from colab_magics.core.keeping.destinations import PIECE, ChangedError, Copy, Held
+from colab_magics.core.keeping.source import OWN, files_below
 
 __all__ = ["FolderDestination"]
 
-_OWN = ".colab_magics"
 _FICLONE = 0x40049409  # ioctl_ficlone(2): the copy shares the blocks of the original until one of them is written
 # What DriveFS, Google's own program for the mounted Drive, says of a file. Its id begins so until it is uploaded.
 _ID, _LOCAL_ID, _UNCOMMITTED = "user.drive.id", b"local-", "user.drive.uncommitted"
@@ -30,8 +30,7 @@ class FolderDestination:
     Parameters
     ----------
     root : Path
-        The folder; made when the first file is put. Its parent must be there, so that nothing is written to where a
-        drive was mounted before.
+        The folder; made when the first file is put.
     key : str
         Names this keeper's unfinished copies.
     """
@@ -39,8 +38,9 @@ class FolderDestination:
     def __init__(self, root: Path, key: str) -> None:
         self.shown = str(root)
         self._root = root
-        self._unfinished = root / _OWN / f"keep-{key}"
-        self._drive = _is_fuse(root)
+        self._unfinished = root / OWN / f"keep-{key}"
+        self._mount = _mount_of(root)
+        self._drive = self._mount[1].startswith("fuse")
         self.unconfirmed = "copied, not confirmed by Drive" if self._drive else ""
 
     def copies(self) -> dict[str, Copy]:
@@ -122,8 +122,8 @@ class FolderDestination:
 
     def _check(self, name: str, expected: Copy | None) -> None:
         """Raise when something else stands at a name than what is expected."""
-        if not self._root.is_dir() and not self._root.parent.is_dir():
-            raise FileNotFoundError(f"{self._root.parent} is not there; mount the drive, or make the folder")
+        if _mount_of(self._root) != self._mount:  # else it would be written to the folder below the mount point
+            raise OSError(f"what was mounted at {self._mount[0]} is not mounted any more")
         try:
             now = _copy(os.lstat(self._root / name))
         except (FileNotFoundError, NotADirectoryError):
@@ -133,24 +133,6 @@ class FolderDestination:
         # Some file systems round a time after a while; then the content decides.
         if now.mark != expected.mark and _digest(_pieces(self._root / name)) != expected.digest:
             raise ChangedError
-
-
-def files_below(root: str | os.PathLike[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield every plain file below a folder, with its status; our own folders and symlinks are left out."""
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        try:
-            with os.scandir(os.path.join(root, folder)) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        if entry.name != _OWN:
-                            folders.append(f"{folder}{entry.name}/")
-                    elif entry.is_file(follow_symlinks=False):
-                        with contextlib.suppress(FileNotFoundError):
-                            yield f"{folder}{entry.name}", entry.stat(follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
 
 
 def _copy(status: os.stat_result, digest: str = "") -> Copy:
@@ -211,17 +193,13 @@ def _sync_folder(folder: Path) -> None:
             os.close(number)
 
 
-def _is_fuse(path: Path) -> bool:
-    """Tell whether a folder lies in a file system that a program serves, as the mounted Drive does."""
-    place = os.path.realpath(path)
+def _mount_of(path: Path) -> tuple[str, str]:
+    """Return the mount point that a folder is or will be under, and its kind of file system."""
+    place = f"{os.path.realpath(path)}/"
     found = ("", "")
-    try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
-            for line in mounts:
-                _, point, kind, *_ = line.split(" ")
-                point = point.encode("latin-1", "replace").decode("unicode_escape") if "\\" in point else point
-                if (place == point or place.startswith(f"{point.rstrip('/')}/")) and len(point) >= len(found[0]):
-                    found = point, kind
-    except OSError:
-        return False
-    return found[1].startswith("fuse")
+    with contextlib.suppress(OSError), open("/proc/self/mounts", "rb") as mounts:
+        for line in mounts:
+            _, point, kind, *_ = os.fsdecode(line.decode("unicode_escape").encode("latin-1")).split(" ")
+            if place.startswith(f"{point.rstrip('/')}/") and len(point) >= len(found[0]):
+                found = point, kind
+    return found

@@ -1,0 +1,429 @@
+"""Keep a folder, ask how far that is, and bring it back: what a kernel or a shell calls."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import colab_magics
+from colab_magics.core.common import cancellation, drive, hooks
+from colab_magics.core.common.attributes import move
+from colab_magics.core.common.disk import check_room, disk_errors
+from colab_magics.core.common.progress import SILENT, Progress
+from colab_magics.core.common.results import KeepStatus, SyncResult
+from colab_magics.core.common.selection import Selection
+from colab_magics.core.common.settings import Settings
+from colab_magics.core.common.symlinks import free_name
+from colab_magics.core.keeping.destinations import ChangedError, Copy, open_destination
+from colab_magics.core.keeping.source import OWN
+from colab_magics.core.keeping.state import Config, State, alive, process
+from colab_magics.errors import LayoutError, TransferError
+
+__all__ = ["keep", "kept", "news", "restore", "seconds"]
+
+_EVERY = 300.0  # seconds
+_LOOK = 0.1  # seconds between two looks at how far a keeper is
+_START = 30.0  # seconds that a keeper has to start
+_AFTER_RUN, _AT_EXIT = 30.0, 4.0  # seconds to wait for a push; Jupyter kills a kernel 5 seconds after asking it to end
+_SUPERVISE = 2.0  # seconds between two looks at whether a keeper lives
+# What a keeper's environment has. The rest, a token maybe, is not for everybody who may read it.
+_ENVIRONMENT = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_\w+|LD_LIBRARY_PATH|PYTHONPATH|PYTHONHOME|VIRTUAL_ENV"
+)
+_NETWORK = re.compile(r"(?i)\w+_proxy|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|COLAB_MAGICS_(?!SECRET_)\w+")
+
+_mine: dict[Path, dict[str, str]] = {}  # the states of what this process has kept, each with what its keeper needs
+_told: dict[Path, object] = {}  # what of them was told last
+
+
+def keep(
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    every: float | None = None,
+    last: Sequence[tuple[int, str]] = (),
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    lasts: bool = True,
+    dry_run: bool = False,
+    settings: Settings | None = None,
+) -> KeepStatus:
+    """From now on copy what appears in `source` to `dest`, whole and verified.
+
+    A process of its own does that, and goes on when this one dies. It ends, after a last push, when this one has ended
+    and so has every other that has asked for the same.
+
+    Parameters
+    ----------
+    source : str or path-like
+        A local folder; made if it is not there.
+    dest : str or path-like
+        ``drive:PATH``, a folder, or ``dropbox:/PATH``.
+    every : float, optional
+        Seconds between two pushes; by default 300.
+    last : sequence of (int, str), optional
+        Of the files that a glob matches, keep only so many: those made last.
+    include, exclude : sequence of str, optional
+        Globs, as a sync's.
+    lasts : bool, optional
+        Whether the end of this process is to end the keeper; else only `kept` with ``stop`` does.
+    dry_run : bool, optional
+        Change nothing.
+    settings : Settings, optional
+        By default read from the environment.
+
+    Returns
+    -------
+    KeepStatus
+
+    Raises
+    ------
+    LayoutError
+        When the places do not fit together, or `source` is kept at another place already.
+    """
+    settings = settings or Settings.load()
+    place, absolute, secrets = _places(source, dest, settings)
+    state = State.of(place)
+    state.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with state.changing():
+        before, is_running = state.config(), state.progress().is_running
+        if before and is_running and before.dest != absolute:
+            raise LayoutError(
+                f"{os.fspath(source)!r} is kept at {before.shown} already; stop that first, with keep {source} --stop"
+            )
+        watch = [one for one in before.watch if alive(one)] if before and is_running else []
+        is_lasting = not lasts or bool(before and is_running and not before.watch)
+        watch = [] if is_lasting else sorted({*map(tuple, watch), process()})  # type: ignore[arg-type]
+        rules = [(count, glob) for count, glob in last]
+        config = Config(
+            str(place), absolute, os.fspath(dest), every or _EVERY, rules, list(include), list(exclude), watch
+        )
+        if before and is_running:
+            config.request = before.request
+        if dry_run:
+            return _status(state, config, "planned")
+        with disk_errors(place, os.fspath(source)):
+            place.mkdir(parents=True, exist_ok=True)
+        is_new = not is_running or config != before
+        if is_new:
+            state.write_config(config)
+        _mine[state.folder] = secrets
+        if not is_running:
+            _start(state, secrets)
+    hooks.after_run["keep"] = _after_run
+    _supervise()
+    return _status(state, config, "keeping" if is_new else "up-to-date")
+
+
+def kept(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    now: bool = False,
+    stop: bool = False,
+    settings: Settings | None = None,
+) -> list[KeepStatus]:
+    """Tell how far the keeping of a folder is, or of every folder; have all of it pushed, or ended, and wait for that.
+
+    Parameters
+    ----------
+    source : str or path-like, optional
+        The folder; by default every one that is or was kept on this machine.
+    now, stop : bool, optional
+        Push now; push and end.
+    settings : Settings, optional
+        By default read from the environment.
+
+    Raises
+    ------
+    LayoutError
+        When that folder was never kept.
+    """
+    states = State.every()
+    if source is not None:
+        states = [State.of(drive.expand(source, settings or Settings.load()))]
+        if states[0].config() is None:
+            raise LayoutError(f"{os.fspath(source)!r} is not kept; keep {source} DEST begins to")
+    running = [state for state in states if state.config() and state.progress().is_running]
+    if now or stop:
+        for state in running:
+            _ask(state, stop=stop)
+        _wait(running, float("inf"), stop=stop)
+    if stop:
+        for state in running:
+            _mine.pop(state.folder, None)
+    return [_status(state, config) for state in states if (config := state.config())]
+
+
+def restore(
+    dest: str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    dry_run: bool = False,
+    settings: Settings | None = None,
+    progress: Progress = SILENT,
+) -> SyncResult:
+    """Bring back what is kept at `dest`: what is missing in `source`, or differs.
+
+    A file of `source` that is newer than what was kept of it stays. Any other that differs is moved to
+    ``SOURCE/.colab_magics/backup/`` before it is replaced.
+
+    Parameters
+    ----------
+    dest, source : str or path-like
+        As in `keep`.
+    include, exclude, dry_run, settings
+        As in `keep`.
+    progress : Progress, optional
+        Hears how far it is.
+
+    Returns
+    -------
+    SyncResult
+    """
+    began = time.monotonic()
+    place, absolute, secrets = _places(source, dest, settings or Settings.load())
+    shown = os.fspath(dest)
+    state = State.of(place)
+    destination = open_destination(absolute, f"{state.folder.name}-restore", secrets)
+    journal = state.journal(absolute).refresh()
+    selection = Selection(tuple(include), tuple(exclude))
+    result = SyncResult(Path(source), status="planned" if dry_run else "up-to-date")
+    todo: dict[str, Copy] = {}
+    with _answers(shown):
+        copies = {name: copy for name, copy in sorted(destination.copies().items()) if selection.takes(name)}
+        for name, copy in copies.items():
+            cancellation.check()
+            path = place / name
+            record = journal.records.get(name)
+            if not os.path.lexists(path):
+                result.added.append(name)
+                todo[name] = copy
+            elif path.is_file() and record and record.fits(path.stat()) and record.copy.mark == copy.mark:
+                result.unchanged.append(name)
+            elif path.is_file() and destination.holds(name, copy, str(path)):
+                result.unchanged.append(name)
+                if not dry_run:
+                    journal.keep(name, path.stat(), name, copy)
+            elif path.is_file() and record and record.copy.mark == copy.mark:
+                result.unchanged.append(name)
+                progress.say(f"{result.path / name} is newer than what is kept of it, and stays")
+            else:
+                result.updated.append(name)
+                result.backed_up.append(name)
+                todo[name] = copy
+    if not copies:
+        progress.say(f"nothing is kept at {shown} yet, so there is nothing to bring back")
+    if todo and not dry_run:
+        size = sum(copy.size for copy in todo.values())
+        check_room(place, size, os.fspath(source))
+        work = place / OWN / f"restore-{os.getpid()}"
+        progress.begin(f"{result.path} from {shown}", size)
+        try:
+            with disk_errors(place, os.fspath(source)):
+                work.mkdir(parents=True, exist_ok=True)
+            for name, copy in todo.items():
+                cancellation.check()
+                fresh = work / "copy"
+                with _answers(shown):
+                    destination.fetch(name, copy, str(fresh))
+                with disk_errors(place, os.fspath(source)), cancellation.committing():
+                    _bring_in(place, name, fresh)
+                    journal.keep(name, (place / name).stat(), name, copy)
+                progress.advance(copy.size)
+            result.status, result.bytes_received = "synced", size
+        finally:
+            progress.end()
+            shutil.rmtree(work, ignore_errors=True)
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def news() -> list[str]:
+    """Return, once, what a person has to know of the folders that this process keeps."""
+    lines = []
+    for folder in _mine:
+        state = State(folder)
+        if config := state.config():
+            status = _status(state, config)
+            what = (frozenset(status.failed.values()), frozenset(status.beside))
+            if what != _told.get(folder, (frozenset(), frozenset())):
+                _told[folder] = what
+                lines += status.problems() or [f"{status.source} is kept at {status.dest} again"]
+    return lines
+
+
+def seconds(text: str) -> float:
+    """Return how many seconds ``90``, ``30s``, ``5m`` or ``1h`` is.
+
+    Raises
+    ------
+    ValueError
+        When it is none of these, or nothing.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip())
+    if not found or not float(found[1]):
+        raise ValueError(text)
+    return float(found[1]) * {"h": 3600, "m": 60}.get(found[2], 1)
+
+
+def _places(
+    source: str | os.PathLike[str], dest: str | os.PathLike[str], settings: Settings
+) -> tuple[Path, str, dict[str, str]]:
+    """Return SOURCE and DEST as absolute paths, and what DEST needs."""
+    place = Path(os.path.realpath(drive.expand(source, settings)))
+    if place.exists() and not place.is_dir():
+        raise LayoutError(f"{os.fspath(source)!r} is a file; keep its folder, with --include for it alone")
+    if os.fspath(dest).startswith("dropbox:"):
+        raise LayoutError("nothing can be kept in Dropbox yet; give a folder, or drive:PATH")
+    there = Path(os.path.realpath(drive.expand(dest, settings)))
+    if there.exists() and not there.is_dir():
+        raise LayoutError(f"{os.fspath(dest)!r} is a file, and has to be a folder; give another place")
+    if place.is_relative_to(there) or there.is_relative_to(place):
+        raise LayoutError(
+            f"{os.fspath(source)!r} and {os.fspath(dest)!r} lie in each other (a symlink may lead there); keep a local "
+            "folder, which training writes to, at another place"
+        )
+    return place, str(there), {}
+
+
+def _start(state: State, secrets: dict[str, str]) -> None:
+    """Start a keeper, and wait until it works."""
+    code = "import sys; from colab_magics.core.keeping.keeper import main; sys.exit(main())"
+    env = {name: value for name, value in os.environ.items() if _ENVIRONMENT.fullmatch(name)}
+    package = str(Path(colab_magics.__file__).parents[1])
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [package, env.get("PYTHONPATH")]))
+    given = {name: value for name, value in os.environ.items() if _NETWORK.fullmatch(name)}
+    log = state.folder / "keeper.log"
+    with open(log, "wb") as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, str(state.folder)],
+            stdin=subprocess.PIPE,
+            stdout=errors,
+            stderr=errors,
+            cwd="/",
+            env=env,
+            start_new_session=True,  # it outlives this process, and hears of no Ctrl-C
+        )
+    assert child.stdin  # noqa: S101 - it is a pipe
+    with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
+        pipe.write(json.dumps({"environ": given, "secrets": secrets}).encode())
+    ends = time.monotonic() + _START
+    while state.progress().keeper[0] != child.pid:
+        if child.poll() is not None or time.monotonic() > ends:
+            lines = log.read_text("utf-8", "replace").splitlines() or [f"status {child.returncode}"]
+            raise TransferError(f"the process that keeps files did not start: {lines[-1]}")
+        time.sleep(_LOOK / 5)
+    threading.Thread(target=child.wait, daemon=True, name="keeper").start()  # so that no zombie is left
+
+
+def _supervise() -> None:
+    """Start again, as long as this process lives, a keeper that something has killed."""
+
+    def work() -> None:
+        while _mine:
+            time.sleep(_SUPERVISE)
+            for folder, secrets in list(_mine.items()):
+                state = State(folder)
+                with contextlib.suppress(Exception), state.changing():  # tried again
+                    progress = state.progress()
+                    if not progress.ended and not progress.is_running and folder in _mine:
+                        _start(state, secrets)
+
+    if not any(thread.name == "keepers" for thread in threading.enumerate()):
+        threading.Thread(target=work, daemon=True, name="keepers").start()
+
+
+def _ask(state: State, *, stop: bool = False) -> None:
+    """Ask a keeper to push now."""
+    with state.changing():
+        config = state.config()
+        if config:
+            config.request, config.stop = time.time(), config.stop or stop
+            state.write_config(config)
+
+
+def _wait(states: Sequence[State], patience: float, *, stop: bool = False) -> None:
+    """Wait until keepers have pushed, or ended."""
+    ends = time.monotonic() + patience
+    for state in states:
+        while time.monotonic() < ends:
+            config, progress = state.config(), state.progress()
+            if not config or not progress.is_running or (not stop and progress.answered >= config.request):
+                break
+            cancellation.sleep(_LOOK)
+
+
+def _after_run(progress: Progress, patience: float = _AFTER_RUN) -> None:
+    """Push what a command has made; say what is not there in time."""
+    states = [state for folder in _mine if (state := State(folder)).progress().is_running]
+    for state in states:
+        _ask(state)
+    _wait(states, patience)
+    for state in states:
+        if config := state.config():
+            for line in _status(state, config).problems():
+                progress.say(line)
+
+
+@atexit.register
+def _at_exit() -> None:
+    class Errors:
+        def say(self, text: str) -> None:
+            sys.stderr.write(f"{text}\n")
+
+    if _mine:
+        with contextlib.suppress(Exception):  # the keeper goes on in any case
+            _after_run(Errors(), _AT_EXIT)  # type: ignore[arg-type]  # nothing else is called
+
+
+def _status(state: State, config: Config, status: str | None = None) -> KeepStatus:
+    progress = state.progress()
+    records = state.journal(config.dest).refresh().records
+    return KeepStatus(
+        Path(config.source),
+        config.shown,
+        sorted(records),
+        progress.pending,
+        progress.failed,
+        sum(record.copy.size for record in records.values()),
+        max((record.time for record in records.values()), default=None),
+        beside={name: record.at for name, record in records.items() if record.at != name},
+        unconfirmed=progress.unconfirmed,
+        status=status or ("keeping" if progress.is_running else "ended"),
+    )
+
+
+def _bring_in(place: Path, name: str, fresh: Path) -> None:
+    """Put a file at its place; what stands there is moved to the backup."""
+    path = place / name
+    if os.path.lexists(path):
+        backup = free_name(place / OWN / "backup" / name)
+        backup.parent.mkdir(parents=True, exist_ok=True)
+        move(path, backup)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(fresh, path)
+
+
+@contextlib.contextmanager
+def _answers(shown: str) -> Iterator[None]:
+    """Say in one line what a destination refuses."""
+    try:
+        yield
+    except ChangedError:
+        raise TransferError(f"a file at {shown} changed while it was brought back; run it again") from None
+    except OSError as error:
+        if isinstance(error, TransferError):
+            raise
+        raise TransferError(f"{shown} cannot be read: {error.strerror or error}; run it again") from None
