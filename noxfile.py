@@ -117,8 +117,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def docs(session: nox.Session) -> None:
-    """Run the examples in docstrings."""
-    install(session, "-e", ".[test]")
+    """Build the pages, where a warning is an error, and run the examples in docstrings."""
+    install(session, "-e", ".[test,docs]")
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "docs", str(Path(session.create_tmp(), "site").resolve()))
     session.run("python", "-m", "pytest", "-q", "-n0", "tests/test_docs.py")
 
 
