@@ -138,7 +138,7 @@ def _verb(verb: Verb, command: str, words: list[str]) -> Callable[[], int | None
     lines = _lines(quiet=args.quiet or settings.quiet)
 
     def work() -> None:
-        result = core.verbs.perform(verb.name, args, settings, lines, dry_run=args.dry_run)
+        result = core.verbs.perform(verb.name, args, settings, lines, dry_run=args.dry_run, lasts=False)
         lines.end()
         for text in described(result):
             lines.say(text)

@@ -110,6 +110,10 @@ def described(result: object) -> list[str]:
     """Return the lines that tell a person what a call did, or would do."""
     if isinstance(result, Path):
         return [str(result)]
+    if isinstance(result, core.KeepStatus):
+        return [repr(result), *(f"  {line}" for line in result.problems())]
+    if isinstance(result, core.KeepStatuses):
+        return [line for one in result for line in described(one)] or [repr(result)]
     if not isinstance(result, core.SyncResult):
         return [repr(result)]
     return [*(result.changes() if result.status == "planned" else []), repr(result), *result.kept()]

@@ -234,6 +234,13 @@ def _is_of_ipython(frame: FrameType | None) -> bool:
     return frame is not None and str(frame.f_globals.get("__name__")).startswith("IPython.")
 
 
+def _tell_news(*_: object) -> None:
+    """Say, once and before the next cell, what went wrong with what is kept."""
+    if "colab_magics.core.keeping.keep" in sys.modules:  # else nothing is
+        for line in core.news():
+            sys.stdout.write(masking.redact(f"{line}\n"))
+
+
 def load(shell: InteractiveShell) -> None:
     """Register the magics and arm the mask."""
     global _loaded
@@ -243,6 +250,7 @@ def load(shell: InteractiveShell) -> None:
         if verb.command:
             shell.magics_manager.register_function(magics.magic(verb.name), "line", verb.name)
     completion.install(shell, magics.drive)
+    shell.events.register("pre_run_cell", _tell_news)
     if magics.settings().mask:
         masking.arm(shell)
 
@@ -253,6 +261,8 @@ def unload(shell: InteractiveShell) -> None:
     _loaded = None
     masking.disarm(shell)
     completion.remove(shell)
+    with contextlib.suppress(ValueError):  # it was not registered
+        shell.events.unregister("pre_run_cell", _tell_news)
     for magics in [known for known in shell.configurables if isinstance(known, ColabMagics)]:
         shell.configurables.remove(magics)
         for kind, names in dict(magics.magics).items():  # type: ignore[attr-defined]  # set by @magics_class

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from colab_magics.core.common.results import (
         BootstrapResult,
         InstallResult,
+        KeepStatus,
+        KeepStatuses,
         LinkResult,
         Package,
         StepResult,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from colab_magics.core.common.symlinks import symlink
     from colab_magics.core.dropbox.login import login, logout
     from colab_magics.core.http.links import Link, parse, rewrite
+    from colab_magics.core.keeping.keep import keep, kept, news, restore
     from colab_magics.core.packages.install import install
     from colab_magics.core.secrets.secrets import Secret, named
     from colab_magics.core.syncing.sync import sync
@@ -53,6 +56,8 @@ _HOMES = {
     "common.results": (
         "BootstrapResult",
         "InstallResult",
+        "KeepStatus",
+        "KeepStatuses",
         "LinkResult",
         "Package",
         "StepResult",
@@ -63,6 +68,7 @@ _HOMES = {
     "common.symlinks": ("symlink",),
     "dropbox.login": ("login", "logout"),
     "http.links": ("Link", "parse", "rewrite"),
+    "keeping.keep": ("keep", "kept", "news", "restore"),
     "packages.install": ("install",),
     "secrets.secrets": ("Secret", "named"),
     "syncing.sync": ("sync",),
@@ -76,6 +82,8 @@ __all__ = [
     "Arguments",
     "BootstrapResult",
     "InstallResult",
+    "KeepStatus",
+    "KeepStatuses",
     "Link",
     "LinkResult",
     "Package",
@@ -95,12 +103,16 @@ __all__ = [
     "export",
     "find_drive",
     "install",
+    "keep",
+    "kept",
     "login",
     "logout",
     "mount_drive",
     "named",
+    "news",
     "parse",
     "read_plan",
+    "restore",
     "rewrite",
     "seconds_text",
     "size_text",

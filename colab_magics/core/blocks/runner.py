@@ -18,7 +18,7 @@ from colab_magics.core.blocks.dry_run import foresee
 from colab_magics.core.blocks.plan import Plan, Step, read_plan
 from colab_magics.core.blocks.schedule import Schedule
 from colab_magics.core.blocks.verb import Call
-from colab_magics.core.common import cancellation, environment
+from colab_magics.core.common import cancellation, environment, hooks
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.core.common.results import BootstrapResult, StepResult
 from colab_magics.core.common.settings import Settings
@@ -261,7 +261,11 @@ class _Runner:
 
     def _do(self, step: Step, settings: Settings, progress: Progress) -> StepResult:
         verb = verbs.get(step.verb)
-        result = verb.run(step, Call(settings, progress, frozen=self.frozen))
+        try:
+            result = verb.run(step, Call(settings, progress, frozen=self.frozen))
+        finally:
+            for call in list(hooks.after_run.values()) if verb.has_output else ():
+                call(progress)
         if self.used:
             verb.note(step, result, self.used, settings)
         if isinstance(result, StepResult):

@@ -35,12 +35,15 @@ class Call:
         Say what would happen and change nothing.
     frozen : Lock or None
         Use exactly what it says.
+    lasts : bool
+        Whether this process has more to do: what was begun ends with it.
     """
 
     settings: Settings
     progress: Progress = SILENT
     dry_run: bool = False
     frozen: Lock | None = None
+    lasts: bool = True
 
 
 class Verb:

@@ -9,7 +9,16 @@ from pathlib import Path
 
 from colab_magics.core.common.disk import size_text
 
-__all__ = ["BootstrapResult", "InstallResult", "KeepStatus", "LinkResult", "Package", "StepResult", "SyncResult"]
+__all__ = [
+    "BootstrapResult",
+    "InstallResult",
+    "KeepStatus",
+    "KeepStatuses",
+    "LinkResult",
+    "Package",
+    "StepResult",
+    "SyncResult",
+]
 
 _NAMED = 5  # files that a status names
 
@@ -243,6 +252,13 @@ class KeepStatus:
             for name, at in self.beside.items()
         ]
         return lines if len(lines) <= _NAMED else [*lines[:_NAMED], f"... and {len(lines) - _NAMED} more"]
+
+
+class KeepStatuses(list[KeepStatus]):
+    """How far the keeping of several folders is."""
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self)) or "nothing is kept on this machine; keep SOURCE DEST begins to"
 
 
 @dataclass(repr=False)

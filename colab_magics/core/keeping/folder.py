@@ -119,6 +119,8 @@ class FolderDestination:
     def clear(self) -> None:
         """Remove what earlier calls have left."""
         shutil.rmtree(self._unfinished, ignore_errors=True)
+        with contextlib.suppress(OSError):  # something else lies there, or it is not there
+            self._unfinished.parent.rmdir()
 
     def _check(self, name: str, expected: Copy | None) -> None:
         """Raise when something else stands at a name than what is expected."""

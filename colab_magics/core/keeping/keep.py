@@ -29,7 +29,7 @@ from colab_magics.core.keeping.source import OWN
 from colab_magics.core.keeping.state import Config, State, alive, process
 from colab_magics.errors import LayoutError, TransferError
 
-__all__ = ["keep", "kept", "news", "restore", "seconds"]
+__all__ = ["keep", "kept", "news", "restore"]
 
 _EVERY = 300.0  # seconds
 _LOOK = 0.1  # seconds between two looks at how far a keeper is
@@ -76,7 +76,7 @@ def keep(
     include, exclude : sequence of str, optional
         Globs, as a sync's.
     lasts : bool, optional
-        Whether the end of this process is to end the keeper; else only `kept` with ``stop`` does.
+        Whether the end of this process is to end the keeper; if not, only `kept` with ``stop`` does.
     dry_run : bool, optional
         Change nothing.
     settings : Settings, optional
@@ -94,34 +94,39 @@ def keep(
     settings = settings or Settings.load()
     place, absolute, secrets = _places(source, dest, settings)
     state = State.of(place)
-    state.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with state.changing():
         before, is_running = state.config(), state.progress().is_running
         if before and is_running and before.dest != absolute:
             raise LayoutError(
-                f"{os.fspath(source)!r} is kept at {before.shown} already; stop that first, with keep {source} --stop"
+                f"{os.fspath(source)!r} is kept at {before.shown} already; stop that first: keep {source} --stop"
             )
-        watch = [one for one in before.watch if alive(one)] if before and is_running else []
-        is_lasting = not lasts or bool(before and is_running and not before.watch)
-        watch = [] if is_lasting else sorted({*map(tuple, watch), process()})  # type: ignore[arg-type]
-        rules = [(count, glob) for count, glob in last]
+        watch = {one for one in before.watch if alive(one)} if before and is_running else set()
+        if lasts and not (before and is_running and not before.watch):
+            watch.add(process())
         config = Config(
-            str(place), absolute, os.fspath(dest), every or _EVERY, rules, list(include), list(exclude), watch
+            str(place),
+            absolute,
+            os.fspath(dest),
+            every or _EVERY,
+            [(count, glob) for count, glob in last],
+            list(include),
+            list(exclude),
+            sorted(watch) if lasts else [],
+            request=before.request if before else 0.0,
         )
-        if before and is_running:
-            config.request = before.request
+        is_new = not is_running or config != before
         if dry_run:
-            return _status(state, config, "planned")
+            return _status(state, config, "planned" if is_new else "up-to-date")
         with disk_errors(place, os.fspath(source)):
             place.mkdir(parents=True, exist_ok=True)
-        is_new = not is_running or config != before
         if is_new:
             state.write_config(config)
-        _mine[state.folder] = secrets
         if not is_running:
             _start(state, secrets)
-    hooks.after_run["keep"] = _after_run
-    _supervise()
+    if lasts:
+        _mine[state.folder] = secrets
+        hooks.after_run["keep"] = _after_run
+        _supervise()
     return _status(state, config, "keeping" if is_new else "up-to-date")
 
 
@@ -264,20 +269,6 @@ def news() -> list[str]:
     return lines
 
 
-def seconds(text: str) -> float:
-    """Return how many seconds ``90``, ``30s``, ``5m`` or ``1h`` is.
-
-    Raises
-    ------
-    ValueError
-        When it is none of these, or nothing.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip())
-    if not found or not float(found[1]):
-        raise ValueError(text)
-    return float(found[1]) * {"h": 3600, "m": 60}.get(found[2], 1)
-
-
 def _places(
     source: str | os.PathLike[str], dest: str | os.PathLike[str], settings: Settings
 ) -> tuple[Path, str, dict[str, str]]:
@@ -365,27 +356,28 @@ def _wait(states: Sequence[State], patience: float, *, stop: bool = False) -> No
             cancellation.sleep(_LOOK)
 
 
-def _after_run(progress: Progress, patience: float = _AFTER_RUN) -> None:
+def _after_run(progress: Progress) -> None:
     """Push what a command has made; say what is not there in time."""
+    with contextlib.suppress(Exception):  # the keeper goes on in any case, and the command's end is what counts
+        for line in _pushed(_AFTER_RUN):
+            progress.say(line)
+
+
+def _pushed(patience: float) -> list[str]:
+    """Have all that this process keeps pushed; return what is not there in time."""
     states = [state for folder in _mine if (state := State(folder)).progress().is_running]
     for state in states:
         _ask(state)
     _wait(states, patience)
-    for state in states:
-        if config := state.config():
-            for line in _status(state, config).problems():
-                progress.say(line)
+    told = [_status(state, config).problems() for state in states if (config := state.config())]
+    return [line for lines in told for line in lines]
 
 
 @atexit.register
 def _at_exit() -> None:
-    class Errors:
-        def say(self, text: str) -> None:
-            sys.stderr.write(f"{text}\n")
-
-    if _mine:
-        with contextlib.suppress(Exception):  # the keeper goes on in any case
-            _after_run(Errors(), _AT_EXIT)  # type: ignore[arg-type]  # nothing else is called
+    with contextlib.suppress(Exception):
+        for line in _pushed(_AT_EXIT) if _mine else ():
+            sys.stderr.write(f"{line}\n")
 
 
 def _status(state: State, config: Config, status: str | None = None) -> KeepStatus:

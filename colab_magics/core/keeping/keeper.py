@@ -101,6 +101,8 @@ class Keeper:
         with self.state.changing():
             if self.state.config_stamp() != stamp and not self.is_terminated:
                 return False
+            with self.failures("DEST"):
+                self.dest.clear()
             self.progress.ended = True
             self.write()
         return True

@@ -37,9 +37,15 @@ def every() -> list[Verb]:
 
 
 def perform(
-    name: str, args: argparse.Namespace, settings: Settings, progress: Progress = SILENT, *, dry_run: bool = False
+    name: str,
+    args: argparse.Namespace,
+    settings: Settings,
+    progress: Progress = SILENT,
+    *,
+    dry_run: bool = False,
+    lasts: bool = True,
 ) -> object:
     """Do, outside of a block, what the verb of that name stands for; `args` is what its parser read."""
     from colab_magics.core.blocks.plan import Step  # here: it asks this module for the verbs
 
-    return get(name).run(Step(0, name, "", args), Call(settings, progress, dry_run))
+    return get(name).run(Step(0, name, "", args), Call(settings, progress, dry_run, lasts=lasts))
