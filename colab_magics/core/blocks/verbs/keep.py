@@ -47,7 +47,7 @@ class _Keep(Verb):
             nargs=2,
             action="append",
             default=[],
-            help="of what matches keep the last N",
+            help="of these, the last N",
         )
         add("--include", metavar="GLOB", action="append", default=[], help="only files that match (repeatable)")
         add("--exclude", metavar="GLOB", action="append", default=[], help="no files that match (repeatable)")
@@ -134,9 +134,7 @@ def _seconds(text: str) -> float:
 def check_source(source: str) -> None:
     """Refuse what is no local folder."""
     if source.startswith(("dropbox:", "drive:")):
-        raise PlanError(
-            f"SOURCE must be a local folder, not {source!r}; training writes there, and it is kept elsewhere"
-        )
+        raise PlanError(f"SOURCE must be a local folder, not {source!r}; it is kept at DEST")
 
 
 def destination(dest: str, touches: Touches, note: Callable[[str], None]) -> None:
