@@ -94,13 +94,15 @@ class Api(AbstractContextManager["Api"]):
 
     Attributes
     ----------
+    progress : Progress
+        As above.
     latency : float
         Seconds that the quickest answer took: what one call more costs.
     """
 
     def __init__(self, credentials: Credentials, dropbox_url: str = DROPBOX, progress: Progress = SILENT) -> None:
         self.latency = LONGEST_WAIT
-        self._credentials, self._dropbox_url, self._progress = credentials, dropbox_url, progress
+        self._credentials, self._dropbox_url, self.progress = credentials, dropbox_url, progress
         self._closing = ExitStack()
         self._lock = threading.Lock()
         self._not_before = 0.0  # Dropbox asked to wait until then; all connections do
@@ -152,7 +154,7 @@ class Api(AbstractContextManager["Api"]):
                 body = b"".join(response)
             return json.loads(body)
 
-        return retrying(shown, attempt, self._progress, failed="could not be reached")
+        return retrying(shown, attempt, self.progress, failed="could not be reached")
 
     def _ask(self, host: str, route: str, headers: dict[str, str], content: bytes, link: Link) -> Response:
         for is_last in (False, True):
@@ -173,9 +175,9 @@ class Api(AbstractContextManager["Api"]):
 
         if (ahead := self._not_before - time.monotonic()) > 0:
             cancellation.sleep(ahead)
-        authorization = self._credentials.authorization(self._session, self._dropbox_url, self._progress)
+        authorization = self._credentials.authorization(self._session, self._dropbox_url, self.progress)
         place = address(self._dropbox_url, host, f"/2/{route}")
-        data = Body(content, self._progress.advance) if host == "content" and content else content
+        data = Body(content, self.progress.advance) if host == "content" and content else content
         shown = {**headers, "Authorization": authorization}
         return Response(link, self._session.ask(place, method="POST", headers=shown, data=data)), authorization
 

@@ -5,19 +5,37 @@ from __future__ import annotations
 import calendar
 import hashlib
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
+from http import HTTPStatus
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from colab_magics.core.common import cancellation
 from colab_magics.core.dropbox.api import Api, ApiError
-from colab_magics.core.dropbox.content_hash import block_digests
+from colab_magics.core.dropbox.content_hash import ContentHash, block_digests
+from colab_magics.core.http.client import retrying
+from colab_magics.core.http.links import Link
 from colab_magics.errors import TransferError
 
-__all__ = ["PIECE", "Entry", "delete", "entry_of", "list_folder", "metadata", "update_mode", "upload"]
+__all__ = [
+    "PIECE",
+    "Digests",
+    "Entry",
+    "delete",
+    "digests_of",
+    "download",
+    "entry_of",
+    "list_folder",
+    "metadata",
+    "upload",
+]
 
 #: Bytes sent at a time: a multiple of Dropbox's blocks that gives most of its speed, below its limit of 150 MiB.
 PIECE = 48 << 20
+_READ = 1 << 20  # bytes read at a time
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _LOST = {"not_found", "closed"}
 
@@ -108,11 +126,6 @@ def _below(top: str, found: list[dict[str, Any]]) -> list[Entry]:
     return [entry_of(entry, name_of(entry["path_lower"])) for entry in found if entry["path_lower"] != top]
 
 
-def update_mode(rev: str | None) -> dict[str, Any]:
-    """Return how to write: over the revision `rev` and no other, or where nothing stands yet."""
-    return {"mode": {".tag": "update", "update": rev} if rev else "add"}
-
-
 def upload(
     api: Api,
     path: str,
@@ -150,7 +163,8 @@ def upload(
         When it did not arrive.
     """
     shown, whole = f"dropbox:{path}", hashlib.sha256()
-    commit = {"path": path, "mute": True, **update_mode(rev)}
+    # Written over the revision that was named and no other, or where nothing stands yet.
+    commit = {"path": path, "mute": True, "mode": {".tag": "update", "update": rev} if rev else "add"}
     commit["client_modified"] = datetime.fromtimestamp(int(mtime), tz=timezone.utc).strftime(_TIME)
 
     def following() -> tuple[bytes, str]:
@@ -203,6 +217,79 @@ def _finish(api: Api, cursor: dict[str, Any], commit: dict[str, Any], digest: st
         if found.get("content_hash") != digest:
             raise
     return found
+
+
+class Digests:
+    """What is known of a content that comes: ``size`` in bytes, ``crc`` (CRC-32) and ``hash`` (content_hash)."""
+
+    def __init__(self) -> None:
+        self.size, self.crc, self._hash = 0, 0, ContentHash()
+
+    @property
+    def hash(self) -> str:
+        """Its content_hash."""
+        return self._hash.hexdigest()
+
+    def take(self, piece: bytes) -> None:
+        """Count the next piece."""
+        self.size += len(piece)
+        self.crc = zlib.crc32(piece, self.crc)
+        self._hash.update(piece)
+
+
+def digests_of(path: Path) -> Digests:
+    """Read a file."""
+    made = Digests()
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(_READ):
+            cancellation.check()
+            made.take(piece)
+    return made
+
+
+def download(
+    api: Api, route: str, arg: dict[str, Any], into: Path, size: int, *, got: Callable[[int], object] = lambda _: None
+) -> Digests:
+    """Write a file's content to `into`, going on after what is there of it already.
+
+    Parameters
+    ----------
+    api : Api
+        Where from.
+    route : str
+        ``files/download`` or ``sharing/get_shared_link_file``.
+    arg : dict
+        Its argument.
+    into : Path
+        The file.
+    size : int
+        Bytes of the content.
+    got : callable, optional
+        Is told of the bytes of each piece that comes, before it is written.
+
+    Returns
+    -------
+    Digests
+        Of all that is in the file then. Whether it is what was asked for is for the caller to say.
+    """
+    link = Link(f"dropbox:{arg['path']}", "account")
+    there = digests_of(into) if into.exists() else Digests()
+
+    def attempt() -> Digests:
+        nonlocal there
+        if there.size and there.size == size:
+            return there
+        with api.download(route, arg, link, there.size) as response:
+            if response.status != HTTPStatus.PARTIAL_CONTENT:
+                there = Digests()
+            with into.open("ab" if there.size else "wb", buffering=0) as file:
+                for piece in response:
+                    got(len(piece))
+                    file.write(piece)
+                    there.take(piece)
+        return there
+
+    return retrying(link.shown, attempt, api.progress)
 
 
 def delete(api: Api, path: str, rev: str) -> None:

@@ -151,7 +151,7 @@ class Destination(Protocol):
         """Remove what earlier calls, cut short, have left of copies that never took their place."""
 
 
-def open_destination(dest: str, key: str, secrets: Mapping[str, str]) -> Destination:  # noqa: ARG001 - for Dropbox
+def open_destination(dest: str, key: str, secrets: Mapping[str, str]) -> Destination:
     """Return the destination that is meant.
 
     Parameters
@@ -163,6 +163,10 @@ def open_destination(dest: str, key: str, secrets: Mapping[str, str]) -> Destina
     secrets : mapping of str to str
         What came through a pipe, and lies in no file, argument or environment: a destination's credentials.
     """
+    if dest.startswith("dropbox:"):
+        from colab_magics.core.keeping.dropbox import DropboxDestination
+
+        return DropboxDestination(dest, secrets)
     from colab_magics.core.keeping.folder import FolderDestination  # here: each kind loads only what it needs
 
     return FolderDestination(Path(dest), key)

@@ -1,0 +1,118 @@
+"""A folder of one's own Dropbox as the place where files are kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from colab_magics.core.common.addresses import DROPBOX
+from colab_magics.core.common.attributes import set_mtime
+from colab_magics.core.common.settings import Settings
+from colab_magics.core.dropbox import files
+from colab_magics.core.dropbox.api import Api, ApiError
+from colab_magics.core.dropbox.credentials import LoginCredentials, login_of
+from colab_magics.core.keeping.destinations import ChangedError, Copy, Held
+from colab_magics.core.secrets.secrets import Secret
+from colab_magics.errors import TokenError, TransferError
+
+__all__ = ["DropboxDestination", "secrets_for"]
+
+_NAMES = ("app_key", "refresh_token", "dropbox_url")
+
+
+def secrets_for(settings: Settings) -> dict[str, str]:
+    """Return what a `DropboxDestination` in another process needs to know of a login.
+
+    Raises
+    ------
+    TokenError
+        When nobody logged in.
+    """
+    login = login_of(settings)
+    return dict(zip(_NAMES, (login.app_key, login.refresh_token.reveal(), settings.dropbox_url), strict=True))
+
+
+class DropboxDestination:
+    """A folder of a Dropbox; a file's revision is its mark, its ``content_hash`` its digest.
+
+    Parameters
+    ----------
+    dest : str
+        ``dropbox:/PATH``.
+    secrets : mapping of str to str
+        As `secrets_for` returns it.
+    """
+
+    unconfirmed = ""
+
+    def __init__(self, dest: str, secrets: Mapping[str, str]) -> None:
+        self.shown = dest
+        self._root = "/" + dest.removeprefix("dropbox:").strip("/") if dest.strip("/") != "dropbox:" else ""
+        login = LoginCredentials(secrets["app_key"], Secret(secrets["refresh_token"], "the login to Dropbox"))
+        self._api = Api(login, secrets.get("dropbox_url", DROPBOX))
+
+    def copies(self) -> dict[str, Copy]:
+        """Return every file that stands there."""
+        with _told():
+            if files.metadata(self._api, self._root) is None:
+                return {}
+            return {found.name: _copy(found) for found in files.list_folder(self._api, self._root) if found.is_file}
+
+    def put(self, name: str, held: Held, replaces: Copy | None) -> Copy:
+        """Put a file there whole or not at all, and verify it."""
+        pieces, status = held.pieces(files.PIECE), held.status
+        with _told():
+            found = files.upload(
+                self._api,
+                f"{self._root}/{name}",
+                pieces,
+                status.st_size,
+                rev=replaces.mark if replaces else None,
+                mtime=status.st_mtime,
+                check=held.check,
+            )
+        return _copy(found)
+
+    def holds(self, name: str, copy: Copy, path: str) -> bool:  # noqa: ARG002 - the digest says it all
+        """Tell whether a local file has the content of a copy."""
+        return os.stat(path).st_size == copy.size and files.digests_of(Path(path)).hash == copy.digest
+
+    def fetch(self, name: str, copy: Copy, path: str) -> None:
+        """Write a copy's content to a new local file."""
+        with _told():
+            arg = {"path": f"{self._root}/{name}"}
+            got = files.download(self._api, "files/download", arg, Path(path), copy.size)
+        if got.hash != copy.digest:
+            raise ChangedError
+        set_mtime(Path(path), copy.mtime_ns)
+
+    def delete(self, name: str, copy: Copy) -> None:
+        """Remove a copy."""
+        with _told():
+            files.delete(self._api, f"{self._root}/{name}", copy.mark)
+
+    def confirmed(self, name: str, copy: Copy) -> bool:  # noqa: ARG002 - for other destinations
+        """Say yes: what Dropbox has said the hash of is there."""
+        return True
+
+    def clear(self) -> None:
+        """Do nothing: Dropbox itself forgets an upload that nobody finished."""
+
+
+def _copy(found: files.Entry) -> Copy:
+    return Copy(found.size, found.rev, found.hash, int(found.mtime) * 1_000_000_000)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell a conflict as what it is, and a login that is no longer good as what may be better later."""
+    try:
+        yield
+    except ApiError as error:
+        if "conflict" in error.tags:
+            raise ChangedError from None
+        raise
+    except TokenError as error:
+        raise TransferError(str(error)) from None

@@ -1,0 +1,156 @@
+"""A folder of a Dropbox as the place where files are kept, against the sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from trees import fill
+
+from colab_magics.core import Settings
+from colab_magics.core.dropbox import credentials, files
+from colab_magics.core.keeping.destinations import ChangedError, Copy, Destination, Held, MovedError, open_destination
+from colab_magics.core.keeping.dropbox import secrets_for
+from colab_magics.errors import TokenError, TransferError
+from colab_magics.sandbox import Sandbox
+
+
+@pytest.fixture
+def dest(box: Sandbox, impatient: None, monkeypatch: pytest.MonkeyPatch) -> Destination:
+    """``dropbox:/kept`` of the sandbox's account."""
+    monkeypatch.setattr(credentials, "_access", {})
+    monkeypatch.setattr(files, "PIECE", 4 << 20)
+    box.log_in()
+    return open_destination("dropbox:/kept", "key", secrets_for(Settings.load()))
+
+
+@contextmanager
+def held(path: Path, content: bytes | None = None) -> Iterator[Held]:
+    if content is not None:
+        path.write_bytes(content)
+    with path.open("rb", buffering=0) as file:
+        yield Held(str(path), file, os.fstat(file.fileno()))
+
+
+def put(dest: Destination, name: str, content: bytes, replaces: Copy | None = None) -> Copy:
+    with held(Path("local"), content) as local:
+        return dest.put(name, local, replaces)
+
+
+def test_a_file_goes_there_and_comes_back(box: Sandbox, dest: Destination) -> None:
+    """Whole, verified, with its time; a listing says the same as the put."""
+    assert dest.copies() == {}
+    for name, content in {"a.txt": b"a", "sub/ü b.bin": bytes(9 << 20), "empty": b""}.items():
+        copy = put(dest, name, content)
+        assert (box.root / "dropbox" / "kept" / name).read_bytes() == content
+        assert dest.copies()[name] == copy
+        assert dest.holds(name, copy, "local")
+        assert dest.confirmed(name, copy)
+        back = Path(f"back-{len(content)}")
+        dest.fetch(name, copy, str(back))
+        assert back.read_bytes() == content
+        assert int(back.stat().st_mtime) == int(Path("local").stat().st_mtime)
+    assert not dest.holds("a.txt", dest.copies()["a.txt"], "local")
+
+
+def test_a_newer_content_takes_the_place_of_the_one_that_was_put(box: Sandbox, dest: Destination) -> None:
+    first = put(dest, "x", b"first")
+    second = put(dest, "x", b"second", first)
+    assert second.mark != first.mark
+    assert list(dest.copies()) == ["x"]
+    (box.root / "dropbox" / "kept" / "x").unlink()
+    assert put(dest, "x", b"third", second).size == 5, "what somebody removed there is put again"
+
+
+def test_what_somebody_else_changed_is_neither_replaced_nor_removed(box: Sandbox, dest: Destination) -> None:
+    """Each of put, delete and fetch says so, and leaves it; so does a file that was there before."""
+    place = box.root / "dropbox" / "kept" / "x"
+    mine = put(dest, "x", b"mine")
+    place.write_bytes(b"theirs")
+    with pytest.raises(ChangedError):
+        put(dest, "x", b"newer", mine)
+    with pytest.raises(ChangedError):
+        put(dest, "x", b"newer")
+    with pytest.raises(ChangedError):
+        dest.delete("x", mine)
+    with pytest.raises(ChangedError):
+        dest.fetch("x", mine, "back")
+    assert place.read_bytes() == b"theirs"
+    dest.delete("x", dest.copies()["x"])
+    assert not place.exists()
+
+
+@pytest.mark.parametrize("size", [10, 9 << 20])
+def test_a_file_that_moves_while_it_is_read_does_not_arrive(dest: Destination, size: int) -> None:
+    """Neither one that is written to nor one that is replaced: nothing of it stands there."""
+    with held(Path("moving"), bytes(size)) as local:
+        with open("moving", "ab") as file:
+            file.write(b"more")
+        with pytest.raises(MovedError):
+            dest.put("x", local, None)
+    assert dest.copies() == {}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 0},
+        {"status": 503},
+        {"status": 429, "error": "too_many_requests", "retry_after": 0},
+        {"status": 409, "error": "path/too_many_write_operations", "retry_after": 0},
+    ],
+)
+def test_what_passes_is_tried_again(box: Sandbox, dest: Destination, fault: dict[str, object]) -> None:
+    for routes in ("files/upload", "files/list_folder", "files/delete_v2", "files/download"):
+        box.fail_api(routes, **fault)  # type: ignore[arg-type]
+    copy = put(dest, "x", b"content")
+    dest.fetch("x", dest.copies()["x"], "back")
+    dest.delete("x", copy)
+    assert dest.copies() == {}
+
+
+def test_a_download_that_is_cut_goes_on_where_it_was(box: Sandbox, dest: Destination) -> None:
+    copy = put(dest, "x", bytes(range(256)) * 8000)
+    box.fail_api("files/download", cut_after=1_000_000)
+    box.clear_requests()
+    dest.fetch("x", copy, "back")
+    assert Path("back").read_bytes() == bytes(range(256)) * 8000
+    sent = [request.bytes_sent for request in box.requests if request.path == "/2/files/download"]
+    assert sum(sent) == copy.size
+
+
+def test_a_content_that_arrives_damaged_is_not_taken(box: Sandbox, dest: Destination) -> None:
+    copy = put(dest, "x", b"content")
+    box.fail_api("files/download", body=b"CONTENT")
+    with pytest.raises(ChangedError):
+        dest.fetch("x", copy, "back")
+
+
+def test_what_fails_is_an_oserror_that_says_why(box: Sandbox, dest: Destination) -> None:
+    """A keeper calls again later: a full Dropbox, no network, and a login that was taken back too."""
+    box.fail_api("files/upload", status=409, error="path/insufficient_space")
+    with pytest.raises(TransferError, match="the Dropbox is full"):
+        put(dest, "x", b"content")
+    box.revoke_login()
+    with pytest.raises(TransferError, match="log in again"):
+        put(dest, "x", b"content")
+    box.stop()
+    with pytest.raises(TransferError, match="check the network"):
+        dest.copies()
+
+
+def test_without_a_login_it_is_said_before_anything_runs(box: Sandbox) -> None:
+    with pytest.raises(TokenError, match="colab-magics login dropbox"):
+        secrets_for(Settings.load())
+
+
+def test_the_top_of_a_dropbox_is_a_place_too(box: Sandbox, dest: Destination) -> None:
+    fill(box.folder("other"), {"a": "a"})
+    top = open_destination("dropbox:/", "key", secrets_for(Settings.load()))
+    put(top, "x", b"x")
+    assert set(top.copies()) == {"x", "other/a"}
+    assert "refresh_token" in json.loads(box.token_file.read_text())["dropbox"]
