@@ -6,8 +6,10 @@ import calendar
 import hashlib
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import datetime, timezone
 from http import HTTPStatus
 from pathlib import Path
@@ -33,8 +35,9 @@ __all__ = [
     "upload",
 ]
 
-#: Bytes sent at a time: a multiple of Dropbox's blocks that gives most of its speed, below its limit of 150 MiB.
-PIECE = 48 << 20
+#: Bytes of a piece: a multiple of Dropbox's blocks of 4 MiB, below its limit of 150 MiB.
+PIECE = 16 << 20
+_AT_ONCE = 3  # pieces on their way, to have as many bytes there as give Dropbox's full speed
 _READ = 1 << 20  # bytes read at a time
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _LOST = {"not_found", "closed"}
@@ -167,41 +170,50 @@ def upload(
     commit = {"path": path, "mute": True, "mode": {".tag": "update", "update": rev} if rev else "add"}
     commit["client_modified"] = datetime.fromtimestamp(int(mtime), tz=timezone.utc).strftime(_TIME)
 
-    def following() -> tuple[bytes, str]:
-        piece = next(pieces, b"")
-        digests = block_digests(piece)
+    if size <= PIECE:
+        content = next(pieces, b"")
+        digests = block_digests(content)
+        check()
+        arg = {**commit, "content_hash": hashlib.sha256(digests).hexdigest()}
+        found = api.upload("files/upload", arg, content, shown)
         whole.update(digests)
-        return piece, hashlib.sha256(digests).hexdigest()
-
-    # The next piece is read and hashed while one is sent.
-    with ThreadPoolExecutor(1, "read") as ahead:
-        piece, digest = following()
-        if size <= PIECE:
-            check()
-            found = api.upload("files/upload", {**commit, "content_hash": digest}, piece, shown)
-        else:
-            coming, offset = ahead.submit(following), len(piece)
-            session = api.upload("files/upload_session/start", {"content_hash": digest}, piece, shown)["session_id"]
-            while offset < size:
-                piece, digest = coming.result()
-                if offset + len(piece) < size:
-                    coming = ahead.submit(following)
-                _append(api, {"session_id": session, "offset": offset}, piece, digest, shown)
-                offset += len(piece)
-            check()
-            found = _finish(api, {"session_id": session, "offset": size}, commit, whole.hexdigest(), shown)
+    else:
+        arg = {"session_type": "concurrent"}
+        session = api.upload("files/upload_session/start", arg, b"", shown)["session_id"]
+        _append_all(api, session, pieces, size, whole.update, shown)
+        check()
+        found = _finish(api, {"session_id": session, "offset": size}, commit, whole.hexdigest(), shown)
     entry = entry_of(found)
     if entry.hash != whole.hexdigest():
         raise TransferError(f"{shown} does not hold what was sent; it is sent again")
     return entry
 
 
-def _append(api: Api, cursor: dict[str, Any], piece: bytes, digest: str, shown: str) -> None:
+def _append_all(
+    api: Api, session: str, pieces: Iterator[bytes], size: int, hashed: Callable[[bytes], object], shown: str
+) -> None:
+    """Send a file's pieces, several at once, since Dropbox answers each only after a while; the last closes it."""
+    offset, sent = 0, deque[Future[None]]()
+    with ThreadPoolExecutor(_AT_ONCE, "upload") as pool:
+        for piece in pieces:
+            digests = block_digests(piece)
+            hashed(digests)
+            is_last = offset + len(piece) >= size
+            while sent and (is_last or len(sent) == _AT_ONCE):
+                sent.popleft().result()
+            arg = {"cursor": {"session_id": session, "offset": offset}, "close": is_last}
+            arg["content_hash"] = hashlib.sha256(digests).hexdigest()
+            sent.append(pool.submit(copy_context().run, _append, api, arg, piece, shown))
+            offset += len(piece)
+        sent.popleft().result()
+
+
+def _append(api: Api, arg: dict[str, Any], piece: bytes, shown: str) -> None:
     try:
-        api.upload("files/upload_session/append_v2", {"cursor": cursor, "content_hash": digest}, piece, shown)
+        api.upload("files/upload_session/append_v2", arg, piece, shown)
     except ApiError as error:
-        # An earlier try arrived although its answer did not.
-        if error.details.get("correct_offset") != cursor["offset"] + len(piece):
+        # The last piece arrived with an earlier try, although its answer did not.
+        if error.tags != ("closed",):
             raise
 
 
@@ -213,6 +225,7 @@ def _finish(api: Api, cursor: dict[str, Any], commit: dict[str, Any], digest: st
     except ApiError as error:
         if error.tags[:1] != ("lookup_failed",) or not _LOST.intersection(error.tags):
             raise
+        # An earlier try did it, although its answer did not arrive.
         found = api.call("files/get_metadata", {"path": commit["path"]}, shown)
         if found.get("content_hash") != digest:
             raise
