@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from colab_magics.core.common.progress import SILENT, Progress
     from colab_magics.core.common.results import (
         BootstrapResult,
+        CloneResult,
         InstallResult,
         KeepStatus,
         KeepStatuses,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from colab_magics.core.common.settings import INSTALLERS, Settings
     from colab_magics.core.common.symlinks import symlink
     from colab_magics.core.dropbox.login import login, logout
+    from colab_magics.core.git.clone import git_clone
     from colab_magics.core.http.links import Link, parse, rewrite
     from colab_magics.core.keeping.keep import keep, kept, news, restore
     from colab_magics.core.packages.install import install
@@ -55,6 +57,7 @@ _HOMES = {
     "common.progress": ("SILENT", "Progress"),
     "common.results": (
         "BootstrapResult",
+        "CloneResult",
         "InstallResult",
         "KeepStatus",
         "KeepStatuses",
@@ -67,6 +70,7 @@ _HOMES = {
     "common.settings": ("INSTALLERS", "Settings"),
     "common.symlinks": ("symlink",),
     "dropbox.login": ("login", "logout"),
+    "git.clone": ("git_clone",),
     "http.links": ("Link", "parse", "rewrite"),
     "keeping.keep": ("keep", "kept", "news", "restore"),
     "packages.install": ("install",),
@@ -81,6 +85,7 @@ __all__ = [
     "SILENT",
     "Arguments",
     "BootstrapResult",
+    "CloneResult",
     "InstallResult",
     "KeepStatus",
     "KeepStatuses",
@@ -102,6 +107,7 @@ __all__ = [
     "expand",
     "export",
     "find_drive",
+    "git_clone",
     "install",
     "keep",
     "kept",

@@ -28,6 +28,7 @@ BLOCKS = {
     "symlink": "symlink a 'b c'\n",
     "run": "run true\n",
     "env": 'env A="$HOME\'s" b=2 KEY=secret:T\nenv --on colab ROOT=/content\nrun ls $ROOT\n',
+    "clone": "git_clone $HOST/acme/x@v1 'the tree' --depth 1 --token secret:T\ngit_clone own\n",
     "apt": "apt install -y git-lfs ffmpeg=7:4.4 --no-install-recommends\n",
     "indexes": "private_pip acme/x -c 'the limits.txt' --index-url https://x.example/a --extra-index-url https://y.example\n",
     "editable": "private_pip -e ./pkg acme/lib --src 'my src' --token secret:T --token-file ~/t.json --force\n",
@@ -84,8 +85,8 @@ def test_a_variable_stays_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("dropbox_sync $A b --include $C", "line 2: a script takes no variable in a pattern"),
         ("dropbox_sync secret:$A b", "line 2: a secret's name must stand in the block"),
-        ("private_pip $A", "line 2: $A could be any host"),
-        ("private_pip $A/b/c", "line 2: '$A/b/c' names no repository"),
+        ("private_pip $A", "line 2: $A could be any repository; write its owner and name out"),
+        ("private_pip $A.example/b/c", "line 2: '$A.example/b/c' names no repository"),
         ("private_pip acme/x --installer uv", "line 2: a script installs with pip"),
         ("private_pip acme/x --index-url https://me:key@x.example/simple", "line 2: a script shows an index's address"),
         ("private_pip acme/x --extra-index-url $URL", "line 2: a script shows an index's address"),

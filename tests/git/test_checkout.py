@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,27 +95,62 @@ def test_a_branch_that_was_rewritten_is_followed(box: Sandbox, repo: Repo) -> No
     assert (head(clone), (clone / "b.txt").read_text()) == (rewritten, "mine\n")
 
 
-def test_git_in_the_clone_asks_nobody_in_a_notebook(box: Sandbox, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There nobody hears its question: it stops and says what to do. With a token of the user's own it goes on."""
-    clone = update(repo)
-    assert find_secret(box.token, clone) == []
-    monkeypatch.setenv("JPY_PARENT_PID", "1")
-    # A terminal, as a notebook's ! gives it: git would ask there.
+def pull(*more: str) -> tuple[int, str]:
+    """``git pull`` by the owner, on a terminal, as a notebook's ! gives it: git would ask there."""
     printed = []
 
     def read(handle: int) -> bytes:
         printed.append(piece := os.read(handle, 1024))
         return piece
 
-    command = ["timeout", "--foreground", "20", "git", "-C", "lib", "pull"]
-    status = pty.spawn(command, read, lambda _: b"")
-    said = b"".join(printed).decode()
+    command = ["timeout", "--foreground", "20", "git", "-C", "lib", *more, "pull", "--recurse-submodules"]
+    return pty.spawn(command, read, lambda _: b""), b"".join(printed).decode()
+
+
+def test_git_in_the_clone_finds_its_token(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the process that made it, and later from where tokens are; in submodules too, and it is written nowhere."""
+    inner = box.private_repo("acme/inner", {"i.txt": "1\n"})
+    repo = box.private_repo("acme/lib", {"a.txt": "1\n"}, submodules={"sub": inner})
+    clone = update(repo)
+    for _ in range(2):  # with the process that made it, and without
+        repo.commit({"a.txt": str(_)})
+        status, said = pull()
+        assert status == 0, said
+        assert head(clone) == repo.head
+        assert box.token not in said
+        monkeypatch.setenv("COLAB_MAGICS_CLONES", "/gone")
+    assert find_secret(box.token, clone) == []
+    inner_head = inner.commit({"i.txt": "2\n"})
+    own("-C", "sub", "fetch", "--quiet", "origin", inner_head)
+
+
+def test_git_in_the_clone_asks_nobody_in_a_notebook(box: Sandbox, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There nobody hears its question: it stops and says what to do. With a token of the user's own it goes on."""
+    clone = update(repo)
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    monkeypatch.delenv("COLAB_MAGICS_TOKEN_FILE")
+    monkeypatch.setenv("COLAB_MAGICS_CLONES", "/gone")
+    status, said = pull()
     assert status != 0
     assert "Username for" not in said
-    assert "run %private_pip -e on it again" in said
+    assert f"no token for {box.git_host} is found here; run %git_clone on it again" in said
+    monkeypatch.setenv("COLAB_MAGICS_TOKEN_FILE", "/gone.json")
+    assert "the token file /gone.json does not exist" in pull()[1]
     store = f"!f() {{ echo username=x; echo password={box.token}; }}; f"
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(Path.cwd() / "gitconfig"))
     subprocess.run(["git", "config", "--global", "credential.helper", store], check=True)
     repo.commit({"a.txt": "2\n"})
     own("pull", "--quiet")
     assert head(clone) == repo.head
+
+
+def test_a_clone_whose_python_has_gone_asks_nobody_either(box: Sandbox, repo: Repo) -> None:
+    """As one that lies on a drive, in the next runtime."""
+    clone = update(repo)
+    settings = clone / ".git" / "colab_magics"
+    settings.write_text(settings.read_text().replace(sys.executable, "/gone/python"))
+    status, said = pull()
+    assert status != 0
+    assert "Username for" not in said
+    assert update(repo) == clone
+    assert pull()[0] == 0

@@ -17,7 +17,7 @@ from colab_magics.errors import PlanError
 if TYPE_CHECKING:
     from colab_magics.core.blocks.lexer import Word
 
-__all__ = ["Arguments", "check_secret", "environments", "suggestion"]
+__all__ = ["Arguments", "check_secret", "count", "environments", "suggestion"]
 
 
 class Arguments(argparse.ArgumentParser):
@@ -87,6 +87,13 @@ def environments(text: str) -> tuple[str, ...]:
         if name not in ENVIRONMENTS:
             raise argparse.ArgumentTypeError(f"unknown environment {name!r}{suggestion(name, ENVIRONMENTS)}")
     return names
+
+
+def count(text: str) -> int:
+    """Return a number from 1 on."""
+    if not re.fullmatch(r"0*[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def check_secret(value: str | None) -> None:

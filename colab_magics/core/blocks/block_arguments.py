@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import re
-
 from colab_magics.core.blocks import verbs
-from colab_magics.core.blocks.arguments import Arguments
+from colab_magics.core.blocks.arguments import Arguments, count
 
 __all__ = ["block_parser"]
 
@@ -48,7 +45,7 @@ def block_parser(prog: str, *, file: bool = False) -> Arguments:
     made = Arguments.described(prog, _DESCRIPTION.format(verbs=listed), "" if file else _EXAMPLE)
     if file:
         made.add_argument("file", metavar="FILE", help="the block; - for standard input")
-    made.add_argument("--jobs", metavar="N", type=_count, help="how many steps may run side by side")
+    made.add_argument("--jobs", metavar="N", type=count, help="how many steps may run side by side")
     made.add_argument("--lock", metavar="FILE", help="write what was used to FILE: contents, commits, versions")
     made.add_argument("--frozen", metavar="FILE", help="use exactly what such a FILE says, or fail")
     if not file:
@@ -58,9 +55,3 @@ def block_parser(prog: str, *, file: bool = False) -> Arguments:
         made.add_argument("--export", metavar="FILE", help="also write it as a shell script that needs nothing of ours")
     made.add_common()
     return made
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"0*[1-9][0-9]*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
-    return int(text)

@@ -11,6 +11,7 @@ from colab_magics.core.common.disk import size_text
 
 __all__ = [
     "BootstrapResult",
+    "CloneResult",
     "InstallResult",
     "KeepStatus",
     "KeepStatuses",
@@ -259,6 +260,47 @@ class KeepStatuses(list[KeepStatus]):
 
     def __repr__(self) -> str:
         return "\n".join(map(repr, self)) or "nothing is kept on this machine; keep SOURCE DEST begins to"
+
+
+@dataclass(repr=False)
+class CloneResult:
+    """What `git_clone` did.
+
+    Attributes
+    ----------
+    path : Path
+        The working tree; the result itself can be used as a path too.
+    url : str
+        Where it came from, without credentials.
+    ref : str or None
+        The branch, tag or commit that was asked for.
+    commit : str
+        The full commit that it is at.
+    kept : list of str
+        Files with changes of the user's own, which were left as they are.
+    status : {'cloned', 'updated', 'up-to-date', 'planned'}
+        What was done, or would be.
+    seconds : float
+        How long it took.
+    """
+
+    path: Path
+    url: str
+    ref: str | None
+    commit: str
+    kept: list[str] = field(default_factory=list)
+    status: str = "cloned"
+    seconds: float = 0.0
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def __repr__(self) -> str:
+        source = f"{short_url(self.url)}{f'@{self.ref}' if self.ref else ''} ({self.commit[:7]})"
+        kept = f"; your changes are kept in {', '.join(self.kept)}" if self.kept else ""
+        if self.status == "planned":
+            return f"{self.path}: planned, nothing changed yet, {source}"
+        return f"{self.path}: {self.status.replace('-', ' ')}, {source}, {seconds_text(self.seconds)}{kept}"
 
 
 @dataclass(repr=False)

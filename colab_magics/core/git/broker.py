@@ -11,6 +11,7 @@ Such a program can read the token file as well.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -27,15 +28,20 @@ from typing import TYPE_CHECKING
 from colab_magics import masking
 from colab_magics.core.common.addresses import is_loopback
 from colab_magics.core.common.environment import child_path
+from colab_magics.core.common.settings import Settings
 from colab_magics.core.git import config as gitconfig
 from colab_magics.core.git import credential_helper, lfs
-from colab_magics.core.secrets import hosts
+from colab_magics.core.secrets import hosts, secrets
 from colab_magics.core.secrets.secrets import NAMED_VARIABLE, Credential
+from colab_magics.errors import ColabMagicsError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Broker", "clean_environment"]
+__all__ = ["Broker", "answer_clone", "clean_environment", "serve_clones"]
+
+#: The variable that tells git, in clones that this process made, where to ask for as long as this process runs.
+CLONES = "COLAB_MAGICS_CLONES"
 
 _LONGEST_QUESTION = 1 << 16  # bytes
 _LONGEST_PATH = 100  # bytes; sun_path of unix(7) has 108, and less elsewhere
@@ -72,13 +78,13 @@ class Broker:
         self._tried: dict[str, int] = {}
         self._azure: set[str] = set()
         self._entries: list[gitconfig.Entry] = []
+        self._closing = False
 
     def __enter__(self) -> Self:
         self.folder = _folder()
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(self.folder / "socket"))
         self._server.listen(16)
-        self._closing = False
         self._handles: list[int] = []
         self._thread = threading.Thread(target=self._serve, name="colab_magics broker", daemon=True)
         self._thread.start()
@@ -217,9 +223,10 @@ class Broker:
             question = b""
             while len(question) < _LONGEST_QUESTION and (piece := line.recv(4096)):
                 question += piece
-            line.sendall(self._answer(question))
+            line.sendall(self.answer(question))
 
-    def _answer(self, question: bytes) -> bytes:
+    def answer(self, question: bytes) -> bytes:
+        """Return the answer to a helper's question, as `credential_helper` passes it on."""
         operation, *lines = question.decode("utf-8", "replace").splitlines() or [""]
         if operation == "keyring":
             return self._password(*lines[:2])
@@ -249,6 +256,39 @@ class Broker:
         if scheme != "https" and not is_loopback(host.partition(":")[0]):
             return b""
         return f"{credential.username}\n{credential.token.reveal()}".encode()
+
+
+_lasting: Broker | None = None
+
+
+def serve_clones(credentials: Mapping[str, Credential | None]) -> None:
+    """Answer git in clones with these too, until this process ends: in a notebook that is what runs ``git pull``."""
+    global _lasting
+    if _lasting is None:
+        _lasting = Broker({}).__enter__()
+        atexit.register(_lasting.__exit__)
+        os.environ[CLONES] = str(_lasting.folder / "socket")
+    _lasting.credentials |= {host: found for host, found in credentials.items() if found}
+
+
+def answer_clone(question: str) -> bytes:
+    """Answer git in a clone when no process that made one does: from the token file or the environment.
+
+    A terminal may then ask; in a notebook nobody would hear it, and git would wait for ever.
+    """
+    host = dict(line.partition("=")[::2] for line in question.splitlines()).get("host", "").lower()
+    try:
+        credential = secrets.host_token(host, Settings.load())
+    except ColabMagicsError as error:
+        credential, why = None, str(error)
+    else:
+        why = f"no token for {host} is found here; run %git_clone on it again, or put one into the token file"
+    if credential:
+        return Broker({host: credential}).answer(f"get\n{question}".encode())
+    if not any(map(os.environ.get, ("JPY_PARENT_PID", "COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"))):
+        return b""
+    sys.stderr.write(f"{why}\n")
+    return b"quit=1\n"
 
 
 def clean_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:

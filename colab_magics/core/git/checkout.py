@@ -5,31 +5,40 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from colab_magics.core.common import process
-from colab_magics.core.git import lfs
-from colab_magics.core.git.broker import Broker
+from colab_magics.core.common.addresses import is_loopback
+from colab_magics.core.git import credential_helper, lfs
+from colab_magics.core.git.broker import CLONES, Broker, serve_clones
+from colab_magics.core.git.config import CLONE, quoted
 from colab_magics.core.git.refs import Remote, explain
 from colab_magics.core.git.specs import Spec, canonical
+from colab_magics.core.secrets import hosts
 from colab_magics.errors import InstallError
 
-__all__ = ["checkout", "contains", "fetch_large", "head", "origin"]
-
-
-# git asks this helper last, when nobody else has a token to show. In a notebook it would then ask a person, who is not
-# heard there, and wait for ever; a terminal may ask.
-_HINT = (
-    '!f() { test "$1" = get && test -n "$JPY_PARENT_PID$COLAB_RELEASE_TAG$KAGGLE_KERNEL_RUN_TYPE" || return 0; '
-    "echo quit=1; echo 'no token is kept in this clone; to update it, run %private_pip -e on it again' >&2; }; f"
-)
+__all__ = ["branch", "changed", "checkout", "contains", "fetch_large", "head", "origin"]
 
 
 def head(folder: Path) -> str | None:
     """Return the commit that a clone is at, or None where no clone stands."""
     return _asked(folder, "rev-parse", "--verify", "HEAD")
+
+
+def branch(folder: Path) -> str | None:
+    """Return the branch that a clone is on, or None where it is on none."""
+    return _asked(folder, "symbolic-ref", "--quiet", "--short", "HEAD")
+
+
+def changed(folder: Path) -> list[str]:
+    """List the files of a clone with changes that are not committed."""
+    done = process.run(
+        ["git", "-c", "core.quotePath=false", "status", "--porcelain", "--untracked-files=no"], cwd=folder
+    )
+    return [line[3:] for line in done.output.splitlines()] if done.status == 0 else []
 
 
 def contains(folder: Path, commit: str) -> bool:
@@ -42,8 +51,8 @@ def origin(folder: Path) -> str:
     return _asked(folder, "config", "--get", "remote.origin.url") or ""
 
 
-def checkout(spec: Spec, remote: Remote, folder: Path, broker: Broker) -> None:
-    """Make `folder` a clone of a spec's repository at its commit.
+def checkout(spec: Spec, remote: Remote, folder: Path, broker: Broker, depth: int | None = None) -> None:
+    """Make `folder` a clone of a spec's repository at its commit, in which git finds its token by itself afterwards.
 
     Parameters
     ----------
@@ -55,6 +64,8 @@ def checkout(spec: Spec, remote: Remote, folder: Path, broker: Broker) -> None:
         Where the clone stands, or will.
     broker : Broker
         An open one; git asks it for tokens.
+    depth : int, optional
+        How many commits a new clone has.
 
     Raises
     ------
@@ -64,17 +75,30 @@ def checkout(spec: Spec, remote: Remote, folder: Path, broker: Broker) -> None:
         When a host wants a token, or another one.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        _clone(spec, remote, folder, broker)
-        return
+        _clone(spec, remote, folder, broker, depth)
+    else:
+        _check(spec, folder)
+        if head(folder) != remote.commit:
+            _move(spec, remote, folder, broker)
+    _connect(folder, broker)
+
+
+def _check(spec: Spec, folder: Path) -> None:
+    """Raise when what stands at a folder is no clone of a spec's repository."""
     if not (folder / ".git").exists():
-        raise InstallError(f"{str(folder)!r} is there and is no clone of {spec.shown}; move it away, or use --src DIR")
+        raise InstallError(
+            f"{str(folder)!r} is there and is no clone of {spec.shown}; move it away, or clone elsewhere"
+        )
     source = origin(folder)
     if canonical(source) != canonical(spec.url):
         raise InstallError(
-            f"{str(folder)!r} is a clone of {source or 'nothing'}, not of {spec.shown}; move it away, or use --src DIR"
+            f"{str(folder)!r} is a clone of {source or 'nothing'}, not of {spec.shown}; move it away, or clone "
+            "elsewhere"
         )
-    if head(folder) == remote.commit:
-        return
+
+
+def _move(spec: Spec, remote: Remote, folder: Path, broker: Broker) -> None:
+    """Bring a clone to another commit."""
     clone = _Clone(spec, folder, broker)
     if not clone.git("for-each-ref", "--count=1", "--contains", "HEAD"):
         raise InstallError(
@@ -83,7 +107,9 @@ def checkout(spec: Spec, remote: Remote, folder: Path, broker: Broker) -> None:
         )
     before = clone.git("rev-parse", "--verify", f"origin/{remote.branch}", fails=True)
     # By the address itself: the one that the clone keeps may hold an old token.
-    clone.git("fetch", "--quiet", "--tags", "--force", spec.url, "+refs/heads/*:refs/remotes/origin/*")
+    every = remote.branch if clone.git("rev-parse", "--is-shallow-repository") == "true" else "*"
+    wanted = ["--tags", f"+refs/heads/{every}:refs/remotes/origin/{every}"] if every else []
+    clone.git("fetch", "--quiet", "--force", spec.url, *wanted)
     clone.fetch(remote.commit)
     # Each of these keeps changes that are not committed, and does nothing at all where it would have to overwrite one.
     if remote.branch:
@@ -106,27 +132,48 @@ def fetch_large(spec: Spec, folder: Path, broker: Broker) -> list[str]:
     return found
 
 
-def _clone(spec: Spec, remote: Remote, folder: Path, broker: Broker) -> None:
+def _clone(spec: Spec, remote: Remote, folder: Path, broker: Broker, depth: int | None) -> None:
     # Beside its place first: a clone that is interrupted leaves nothing that could be taken for one.
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as half:
         clone = _Clone(spec, Path(half, folder.name), broker)
         clone.folder.mkdir()
-        clone.git("clone", "--quiet", "--no-checkout", spec.url, ".")
-        clone.fetch(remote.commit)
+        less = [f"--depth={depth}"] if depth else []
+        branch = ["--branch", remote.branch] if depth and remote.branch else []
+        clone.git("clone", "--quiet", "--no-checkout", *less, *branch, spec.url, ".")
+        clone.fetch(remote.commit, *less)
         if remote.branch:
             clone.git("checkout", "--quiet", "-B", remote.branch, f"origin/{remote.branch}")
         else:
             clone.git("checkout", "--quiet", "--detach", remote.commit)
         clone.git("submodule", "update", "--quiet", "--init", "--recursive")
-        base = "/".join(spec.url.split("/")[:3])
-        clone.git("config", "--local", f"credential.{base}.helper", _HINT)
         if broker.met_large_files:
             # Else the owner's own git would take the content for a change, where git-lfs is not set up for all.
             clone.git("lfs", "install", "--local", "--skip-repo")
         if folder.exists():
             folder.rmdir()
         shutil.move(clone.folder, folder)
+
+
+def _connect(folder: Path, broker: Broker) -> None:
+    """Let git in a clone and its submodules ask for the tokens that it needed; none is written down."""
+    found = {host: credential for host, credential in broker.credentials.items() if credential}
+    serve_clones(found)
+    asked = shlex.join([sys.executable, "-I", credential_helper.__file__])
+    helper = f'!f() {{ test "$1" != get || {asked} "${CLONES}" clone || echo quit=1; }}; f'
+    text = ""
+    for host in found:
+        base = f"{'http' if is_loopback(host.partition(':')[0]) else 'https'}://{host}"
+        text += f"[credential {quoted(base)}]\n\thelper = {quoted(helper)}\n\tuseHttpPath = true\n"
+        text += f"[url {quoted(f'{base}/')}]\n"
+        text += "".join(f"\tinsteadOf = {quoted(prefix)}\n" for prefix in hosts.ssh_prefixes(host))
+    path = Path(_asked(folder, "rev-parse", "--absolute-git-dir") or "", CLONE)
+    path.write_text(text, "utf-8")
+    include = ["git", "config", "--local", "--replace-all", "include.path"]
+    process.run([*include, CLONE, f"^{CLONE}$"], cwd=folder)
+    if (folder / ".gitmodules").exists():
+        each = shlex.join([*include, str(path), f"/{CLONE}$"])
+        process.run(["git", "submodule", "--quiet", "foreach", "--recursive", each], cwd=folder)
 
 
 class _Clone:
@@ -142,10 +189,10 @@ class _Clone:
             raise self._failed(arguments, done)
         return done.output.strip() if done.status == 0 else ""
 
-    def fetch(self, commit: str) -> None:
+    def fetch(self, commit: str, *options: str) -> None:
         """Fetch a commit that is on no branch."""
         if self.git("cat-file", "-t", commit, fails=True) != "commit":
-            self.git("fetch", "--quiet", self.spec.url, commit)
+            self.git("fetch", "--quiet", *options, self.spec.url, commit)
 
     def move(self, *arguments: str) -> None:
         """Bring the clone to another commit, or say which work of its owner's is in the way."""

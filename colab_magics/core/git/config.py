@@ -17,7 +17,10 @@ from pathlib import Path
 from colab_magics import masking
 from colab_magics.core.secrets.hosts import repository_address
 
-__all__ = ["Entry", "competing", "headers", "read", "rewrites", "write_system"]
+__all__ = ["CLONE", "Entry", "competing", "headers", "quoted", "read", "rewrites", "write_system"]
+
+#: What a clone's configuration includes, beside it.
+CLONE = "colab_magics"
 
 _HEADER = re.compile(r"http\.(?:(?P<url>.+)\.)?extraheader", re.IGNORECASE)
 _REWRITE = re.compile(r"url\.(?P<base>.+)\.insteadof", re.IGNORECASE)
@@ -88,10 +91,10 @@ def write_system(
     path: Path, pairs: Iterable[tuple[str, str]], environ: Mapping[str, str], entries: list[Entry]
 ) -> None:
     """Write a system configuration: ``insteadOf`` for these pairs (address, prefix), then the machine's own."""
-    text = "".join(f"[url {_quoted(base)}]\n\tinsteadOf = {_quoted(prefix)}\n" for base, prefix in pairs)
+    text = "".join(f"[url {quoted(base)}]\n\tinsteadOf = {quoted(prefix)}\n" for base, prefix in pairs)
     own = next((entry.origin.removeprefix("file:") for entry in entries if entry.scope == "system"), None)
     own = environ.get("GIT_CONFIG_SYSTEM", own) if own else None
-    path.write_text(text + (f"[include]\n\tpath = {_quoted(own)}\n" if own else ""), "utf-8")
+    path.write_text(text + (f"[include]\n\tpath = {quoted(own)}\n" if own else ""), "utf-8")
 
 
 def competing(entries: Iterable[Entry], host: str) -> list[str]:
@@ -102,7 +105,7 @@ def competing(entries: Iterable[Entry], host: str) -> list[str]:
         named = (
             {_name(rewrite["base"]), _name(entry.value)} if rewrite else {_name(header["url"] or url)} if header else ()
         )
-        if _name(url) in named:
+        if _name(url) in named and not entry.origin.endswith(f"/{CLONE}"):
             key = masking.redact(_CREDENTIAL.sub(r"\g<start>***@", entry.key))
             found.append(f"{key} in {entry.origin.removeprefix('file:')}")
     return found
@@ -120,5 +123,6 @@ def _name(address: str) -> str:
     return _host(address).partition(":")[0]  # over ssh a host has another port
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a value as a configuration file has it (git-config(1), "Syntax")."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

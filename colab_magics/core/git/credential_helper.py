@@ -1,9 +1,10 @@
 """The credential helper that git starts: passes git's question to the broker and its answer back.
 
-Run as ``python -I -S git_helper.py SOCKET get|erase``; the protocol is git-credential(1)'s. Installers run it as
+Run as ``python -I -S credential_helper.py SOCKET get|erase``; the protocol is git-credential(1)'s. Installers run it as
 ``... SOCKET keyring [--mode=creds] [--output=json] get SERVICE [USERNAME]`` for the password of an index; that is the
 command line of keyring. It knows no secret of its own, and imports only what is built in: it is started anew for every
-request that needs a token.
+request that needs a token. In a clone that was left to its owner it runs as ``python -I ... SOCKET clone``: the socket
+may have gone, and a token is then looked for here.
 """
 
 from __future__ import annotations
@@ -20,12 +21,26 @@ def main() -> int:
     path, operation, *words = sys.argv[1:]
     if operation == "keyring":
         return keyring(path, words)
-    question = f"{operation}\n".encode()
+    question = b""
     while piece := os.read(0, 4096):
         question += piece
+    if operation == "clone":
+        return clone(path, question)
+    question = f"{operation}\n".encode() + question
     # Without an answer the broker has gone: git must not go on to ask anybody else.
     answer = ask(path, question)
     os.write(1, b"quit=1\n" if answer is None else answer)
+    return 0
+
+
+def clone(path: str, question: bytes) -> int:
+    """Answer git in a clone, while the process that made it runs and afterwards."""
+    answer = ask(path, b"get\n" + question)
+    if answer in {None, b"quit=1\n"}:
+        from colab_magics.core.git.broker import answer_clone  # here: the other questions need not wait for it
+
+        answer = answer_clone(question.decode())
+    os.write(1, answer or b"")
     return 0
 
 

@@ -76,14 +76,14 @@ def pointers_in_clone(folder: Path) -> list[str]:
     return [line for line in done.output.splitlines() if _is_pointer(folder / line)] if done.status == 0 else []
 
 
-def warning(label: str, files: Iterable[str]) -> str:
+def warning(label: str, files: Iterable[str], again: str = "run this again with --force") -> str:
     """Say that a package's files are pointers, and what to do."""
     names = list(files)
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     how = (
-        "git-lfs is here now, so run this again with --force"
+        f"git-lfs is here now, so {again}"
         if is_available()
-        else "git-lfs was not found: install it (apt-get install git-lfs) and run this again with --force"
+        else f"git-lfs was not found: install it (apt install git-lfs) and {again}"
     )
     return f"{label} has {len(names)} file{'s' * (len(names) > 1)} ({shown}) whose content lies in Git LFS; {how}"
 

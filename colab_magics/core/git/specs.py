@@ -30,6 +30,8 @@ _NO_REF = re.compile(r"^[-/.]|\.\.|//|@\{|[~^:?*\\\x00-\x20\x7f]|\.lock(/|$)|[/.
 _BROWSER = re.compile(
     r"^(?P<repo>[^/]+/[^/]+?)/(?:(?:tree|commit|releases/tag)/(?P<ref>[^#?]+?)|pull/(?P<pull>\d+)(?:/\w+)?)/?$"
 )
+# In an exported script a host can be a variable: its name then stands between two of these (see `blocks.lexer`).
+_VARIABLE = re.compile("\ua78f\\w+\ua78f")
 _TOKEN_LIKE = re.compile(r"[A-Za-z0-9_-]{24,}")
 
 
@@ -120,7 +122,8 @@ def parse_spec(text: str, *, owner: str | None = None, owner_host: str = _GITHUB
     if not match:
         raise _unknown(text)
     parts = [part for part in match["path"].removesuffix(".git").split("/") if part]
-    if not host and len(parts) >= 2 and re.search(r"[.:]|^localhost$", parts[0]):
+    is_variable = len(parts) >= 3 and _VARIABLE.fullmatch(parts[0])
+    if not host and len(parts) >= 2 and (is_variable or re.search(r"[.:]|^localhost$", parts[0])):
         # No owner on GitHub has a dot or a colon in its name.
         host, *parts = parts
         pasted, ref = _from_browser(host, rest.partition("/")[2])
@@ -135,9 +138,12 @@ def parse_spec(text: str, *, owner: str | None = None, owner_host: str = _GITHUB
                     f"(a folder is given as ./{parts[0]})"
                 )
             host, parts = owner_host, [owner, *parts]
-    if not _HOST.match(host) or len(parts) < 2 or not all(map(_NAME.match, map(unquote, parts))):
+    is_variable = _VARIABLE.fullmatch(host)
+    if not (is_variable or _HOST.match(host)) or len(parts) < 2 or not all(map(_NAME.match, map(unquote, parts))):
         raise _unknown(text)
-    host, path = repository_address(host.lower(), "/".join(parts), ssh=ssh, loopback=_is_here(host))
+    host, path = repository_address(
+        host if is_variable else host.lower(), "/".join(parts), ssh=ssh, loopback=_is_here(host)
+    )
     if host == _GITHUB and len(parts) != 2:
         raise _unknown(text)
     ref = ref or (match["ref"] if match else None)

@@ -20,6 +20,7 @@ from colab_magics.core.blocks.export.parts.generated import host_functions
 from colab_magics.core.blocks.export.parts.words import as_typed, call, fold, local, shown, word
 from colab_magics.core.blocks.lexer import SYMBOL, symbol
 from colab_magics.core.blocks.plan import Plan, Step, read_plan
+from colab_magics.core.git.specs import is_bare, parse_spec
 from colab_magics.core.secrets.hosts import VARIABLES
 from colab_magics.core.secrets.secrets import NAMED_VARIABLE
 from colab_magics.core.syncing.manifest import write_whole
@@ -29,7 +30,7 @@ __all__ = ["Script", "export", "write"]
 
 _HEADER = """\
 #!/bin/sh
-# shellcheck disable=SC2030,SC2031 # what a subshell sets is meant to end with it
+# shellcheck disable=SC2030,SC2031,SC2153 # what a subshell sets ends with it; a variable of the block has its own name
 # Made by colab-magics from {source}: does the same with a POSIX shell, curl or wget, unzip or python3, and for
 # packages git and pip. Run it again at any time: it does only what is left. It ends with status 1 and the line of the
 # block that failed, or with 2 when something is missing before anything ran. PYTHON is the interpreter that packages
@@ -262,7 +263,25 @@ class Script:
     def installs(self, step: Step) -> None:
         """Have the script look for pip, and keep the hosts' tokens from every program."""
         self.needs.append(f"need_pip {step.line} {word(','.join(step.on))}")
+        self.withhold_tokens()
+
+    def withhold_tokens(self) -> None:
+        """Keep the hosts' tokens from every program."""
         self.withheld += [name for names in VARIABLES.values() for name in names]
+
+    def repository(self, text: str) -> list[str]:
+        """Return the words that name a repository: its address or its own name, REF, EXTRAS and SUBDIRECTORY."""
+        spec, host = parse_spec(text, owner="owner"), ""
+        if SYMBOL.fullmatch(text) or (SYMBOL.search(spec.host) and not SYMBOL.fullmatch(spec.host)):
+            raise PlanError(f"{text} could be any repository; write its owner and name out, as in $HOST/org/repo@$REF")
+        if spec.is_folder:
+            return ["--folder", word(spec.path), word(",".join(spec.extras))]
+        rest = [word(spec.ref or ""), word(",".join(spec.extras)), word(spec.subdirectory or "")]
+        if is_bare(text):
+            return ["--own", word(spec.repository), *rest]
+        if SYMBOL.fullmatch(spec.host):  # whether it is this machine is seen where the script runs
+            host = f'"$(scheme_of {word(spec.host)})://"'
+        return ["--repo", host + word(spec.url.removeprefix("https://" * bool(host))), *rest]
 
     def withhold_variables(self, text: str) -> None:
         """Keep the variables in a text from every program."""

@@ -151,28 +151,12 @@ class _PrivatePip(Verb):
         if args.token:
             script.secret(args.token)
             words += ["--token", shlex.quote(args.token.removeprefix("secret:"))]
-        words += [part for spec in args.specs for part in _spec(spec, script)]
+        words += [part for spec in args.specs for part in script.repository(spec)]
         words += [part for name in args.requirement for part in ("-r", script.word(name))]
         words += [part for name in args.constraint for part in ("-c", script.word(name))]
         script.installs(step)
         script.need(step, "git")
         return [f"({script.fold('private_pip', *words)})"]
-
-
-def _spec(text: str, script: Script) -> list[str]:
-    from colab_magics.core.blocks.lexer import SYMBOL  # here: as above
-    from colab_magics.core.git import specs
-
-    spec, word = specs.parse_spec(text, owner="owner"), script.word
-    if SYMBOL.search(spec.host) or SYMBOL.fullmatch(text):
-        raise PlanError(f"{text} could be any host; write the host and owner of the package out, as in org/repo@$REF")
-    extras = word(",".join(spec.extras))
-    if spec.is_folder:
-        return ["--folder", word(spec.path), extras]
-    rest = [word(spec.ref or ""), extras, word(spec.subdirectory or "")]
-    if specs.is_bare(text):
-        return ["--own", word(spec.path.rpartition("/")[2]), *rest]
-    return ["--repo", word(spec.url), *rest]
 
 
 VERB = _PrivatePip()

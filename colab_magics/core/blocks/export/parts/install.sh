@@ -128,6 +128,34 @@ in_place() {
   fi
 }
 
+# git_clone [--depth N] [--token NAME] --repo URL REF FOLDER: or --own NAME in place of --repo. In a subshell, as above.
+git_clone() {
+  depth='' named=''
+  while [ "$1" != --repo ] && [ "$1" != --own ]; do
+    case $1 in
+      --depth) depth=$2 ;;
+      --token) named=$2 ;;
+    esac
+    shift 2
+  done
+  load_tokens ''
+  url=$2
+  if [ "$1" = --own ]; then
+    url=$(own_url "$2")
+  fi
+  host=${url#*://}
+  open_git "${host%%/*}"
+  resolve "$url" "$3"
+  folder=$(expand_path "$4")
+  check_out "$folder"
+  moved=${moved:+at }
+  if git -C "$folder" lfs version >/dev/null 2>&1; then
+    git -C "$folder" lfs install --local --skip-repo >/dev/null && git -C "$folder" lfs pull
+  fi
+  rm -f "$private"/token.*
+  say "line $line: git_clone: ${moved:-up to date, }$(git -C "$folder" rev-parse --short HEAD)"
+}
+
 # resolve URL REF: set $commit to what the host says the ref is, and $branch when it is one.
 resolve() {
   branch=
@@ -180,14 +208,14 @@ check_out() {
   moved=yes
   if [ ! -d "$1" ] || [ -z "$(find "$1/." ! -name . -prune -print)" ]; then
     mkdir -p "$(dirname "$1")"
-    git clone --quiet --recurse-submodules ${branch:+--branch "$branch"} "$url" "$1" ||
+    git clone --quiet ${depth:+--depth "$depth"} --recurse-submodules ${branch:+--branch "$branch"} "$url" "$1" ||
       fail "$url could not be cloned into '$1'; what git says stands above"
     if [ -z "$branch" ]; then
       git -C "$1" checkout --quiet --recurse-submodules "$commit"
     fi
     return 0
   fi
-  [ -e "$1/.git" ] || fail "'$1' is there and is no clone of $url; move it away, or use --src DIR"
+  [ -e "$1/.git" ] || fail "'$1' is there and is no clone of $url; move it away, or clone elsewhere"
   if [ "$(git -C "$1" rev-parse HEAD)" = "$commit" ]; then
     moved=
     return 0
@@ -198,7 +226,7 @@ check_out() {
   if [ -n "$branch" ]; then
     git -C "$1" checkout --quiet "$branch"
     git -C "$1" merge --quiet --ff-only "$commit" ||
-      fail "'$1' has commits of its own, so it was not moved to those of $url; push them, or use --src DIR"
+      fail "'$1' has commits of its own, so it was not moved to those of $url; push them, or clone elsewhere"
   else
     git -C "$1" checkout --quiet "$commit"
   fi
