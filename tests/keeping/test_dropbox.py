@@ -15,6 +15,7 @@ from colab_magics.core import Settings
 from colab_magics.core.dropbox import credentials, files
 from colab_magics.core.keeping.destinations import ChangedError, Copy, Destination, Held, MovedError, open_destination
 from colab_magics.core.keeping.dropbox import secrets_for
+from colab_magics.core.keeping.keep import keep, kept, restore
 from colab_magics.errors import TokenError, TransferError
 from colab_magics.sandbox import Sandbox
 
@@ -154,3 +155,28 @@ def test_the_top_of_a_dropbox_is_a_place_too(box: Sandbox, dest: Destination) ->
     put(top, "x", b"x")
     assert set(top.copies()) == {"x", "other/a"}
     assert "refresh_token" in json.loads(box.token_file.read_text())["dropbox"]
+
+
+def test_a_keeper_brings_checkpoints_there_and_back(box: Sandbox) -> None:
+    """keep, its process, the newest alone, a copy that somebody else changed, and restore, by the names people type."""
+    box.log_in()
+    work, there = Path("work"), box.root / "dropbox" / "exp1"
+    fill(work, {"ckpt1.pt": "1", "ckpt2.pt": "2" * 9_000_000, "log/train.txt": "one"})
+    for number, name in enumerate(("ckpt1.pt", "ckpt2.pt")):
+        os.utime(work / name, (1_600_000_000 + number, 1_600_000_000 + number))
+    try:
+        keep(work, "dropbox:exp1/", last=[(1, "ckpt*.pt")])
+        [status] = kept(work, now=True)
+        assert (status.pending, status.failed) == ({}, {})
+        assert sorted(path.name for path in there.rglob("*") if path.is_file()) == ["ckpt2.pt", "train.txt"]
+        (there / "log" / "train.txt").write_text("theirs")
+        (work / "log" / "train.txt").write_text("two")
+        [status] = kept(work, now=True)
+        assert status.beside
+        texts = sorted(path.read_text() for path in (there / "log").iterdir())
+        assert texts == ["theirs", "two"], "neither is lost"
+    finally:
+        kept(work, stop=True)
+    restored = restore("dropbox:/exp1", "fresh")
+    assert (Path("fresh") / "ckpt2.pt").read_text() == "2" * 9_000_000
+    assert "log/train.txt" in restored.added

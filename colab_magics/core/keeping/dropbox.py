@@ -17,9 +17,14 @@ from colab_magics.core.keeping.destinations import ChangedError, Copy, Held
 from colab_magics.core.secrets.secrets import Secret
 from colab_magics.errors import TokenError, TransferError
 
-__all__ = ["DropboxDestination", "secrets_for"]
+__all__ = ["DropboxDestination", "address_of", "secrets_for"]
 
 _NAMES = ("app_key", "refresh_token", "dropbox_url")
+
+
+def address_of(dest: str) -> str:
+    """Return ``dropbox:/PATH`` as it is written each time, so that one folder is known by one name."""
+    return "dropbox:/" + "/".join(part for part in dest.removeprefix("dropbox:").split("/") if part)
 
 
 def secrets_for(settings: Settings) -> dict[str, str]:
@@ -49,7 +54,7 @@ class DropboxDestination:
 
     def __init__(self, dest: str, secrets: Mapping[str, str]) -> None:
         self.shown = dest
-        self._root = "/" + dest.removeprefix("dropbox:").strip("/") if dest.strip("/") != "dropbox:" else ""
+        self._root = address_of(dest).removeprefix("dropbox:").rstrip("/")
         login = LoginCredentials(secrets["app_key"], Secret(secrets["refresh_token"], "the login to Dropbox"))
         self._api = Api(login, secrets.get("dropbox_url", DROPBOX))
 

@@ -277,7 +277,9 @@ def _places(
     if place.exists() and not place.is_dir():
         raise LayoutError(f"{os.fspath(source)!r} is a file; keep its folder, with --include for it alone")
     if os.fspath(dest).startswith("dropbox:"):
-        raise LayoutError("nothing can be kept in Dropbox yet; give a folder, or drive:PATH")
+        from colab_magics.core.keeping.dropbox import address_of, secrets_for  # here: a folder needs no network
+
+        return place, address_of(os.fspath(dest)), secrets_for(settings)
     there = Path(os.path.realpath(drive.expand(dest, settings)))
     if there.exists() and not there.is_dir():
         raise LayoutError(f"{os.fspath(dest)!r} is a file, and has to be a folder; give another place")
