@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 from colab_magics.core.archives.names import fields
 from colab_magics.errors import ArchiveError
 
-__all__ = ["Entry", "find_end", "read_entries"]
+__all__ = ["Entry", "Row", "find_end", "read_entries"]
 
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _END = struct.Struct("<4s4H2LH")
@@ -33,6 +33,10 @@ class Entry(NamedTuple):
     mode: int
     time: int
     extra: bytes
+
+
+#: The same as a plain tuple, which the garbage collector looks at only once: there may be very many.
+Row = tuple[int, bytes, int, int, int, int, int, int, int, bytes]
 
 
 class _End(NamedTuple):
@@ -76,7 +80,7 @@ def _wide_end(file: BinaryIO, locator: int, offset: int) -> _End | None:
     return None
 
 
-def read_entries(file: BinaryIO, start: int, shown: str) -> tuple[list[Entry], int]:
+def read_entries(file: BinaryIO, start: int, shown: str) -> tuple[list[Row], int]:
     """Read the directory.
 
     Parameters
@@ -90,7 +94,7 @@ def read_entries(file: BinaryIO, start: int, shown: str) -> tuple[list[Entry], i
 
     Returns
     -------
-    list of Entry
+    list of Row
         The members, in the directory's order.
     int
         How much further behind everything stands than the zip says: a program may stand before it.
@@ -105,7 +109,7 @@ def read_entries(file: BinaryIO, start: int, shown: str) -> tuple[list[Entry], i
         raise _broken(shown, "its beginning is missing")
     file.seek(end.at - end.length)
     tail = file.read(end.length)
-    entries: list[Entry] = []
+    entries: list[Row] = []
     at, size, unpack = 0, _CENTRAL.size, _CENTRAL.unpack_from
     while at + size <= end.length:
         (mark, _, _, flags, method, clock, date, crc, packed, length, names, extras, comments, _, _, mode, offset) = (
@@ -120,7 +124,7 @@ def read_entries(file: BinaryIO, start: int, shown: str) -> tuple[list[Entry], i
         if packed == _MAX32 or length == _MAX32 or offset == _MAX32:
             packed, length, offset = _wide(packed, length, offset, extra, shown)
         entries.append(
-            Entry(offset + shift, name, crc, packed, length, flags, method, mode >> 16, date << 16 | clock, extra)
+            (offset + shift, name, crc, packed, length, flags, method, mode >> 16, date << 16 | clock, extra)
         )
     if at != end.length or len(entries) & _MAX16 != end.entries & _MAX16:
         raise _broken(shown, "its directory is damaged")

@@ -272,7 +272,7 @@ def moment_of(dos: int, extra: bytes) -> float:
     extra : bytes
         The extra fields; Info-ZIP's extended timestamp among them, in UTC, is the better source.
     """
-    for kind, data in fields(extra):
+    for kind, data in fields(extra) if extra else ():
         if kind == _TIMESTAMP and len(data) >= 5 and data[0] & 1:
             return clamped(float(struct.unpack_from("<i", data, 1)[0]))
     return _dos_moment(dos)

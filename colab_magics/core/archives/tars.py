@@ -186,7 +186,7 @@ class Tar:
             self._tree.remove(name)
         write = self._target.choice.writes(name, None, size)
         self._tree.written.update([name] if write else [])
-        unpacker.begin(name, 0, int(mtime) * 1_000_000_000, write)
+        unpacker.begin(name, write, 0, int(mtime) * 1_000_000_000)
         while piece := stream.read(PIECE):
             unpacker.take(piece)
         unpacker.end(None, size)

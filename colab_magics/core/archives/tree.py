@@ -73,7 +73,10 @@ class Tree(AbstractContextManager["Tree"]):
         """See `Archive`."""
         for member in members:
             check()
-            name, place = member.name, self._root / member.name
+            name = member.name
+            if name in wanted and name in self.written and member.kind == "file" and not member.executable:
+                continue
+            place = self._root / name
             if name not in self.written:
                 if name in wanted and member.kind == "file":
                     raise TransferError(f"{name!r} was changed in the folder while it was fetched; run it again")

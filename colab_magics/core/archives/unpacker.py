@@ -67,7 +67,7 @@ class Unpacker:
         check()
         for name, write, method, moment, start, stop, crc, size in members:
             if size > _WHOLE or method not in {0, 8} or (method == 0 and size != stop - start):
-                self.begin(name, method, moment, write)
+                self.begin(name, write, method, moment)
                 self.part(view[start:stop])
                 self.end(crc, size)
                 continue
@@ -84,16 +84,15 @@ class Unpacker:
                 raise _damaged(name, "its content has another checksum")
             self._budget.packed += stop - start
             self._budget.spend(size, written=write)
-            if not write:
-                continue
-            number = self._create(name)
-            try:
-                _write(number, content)
-                set_mtime(number, moment)
-            finally:
-                os.close(number)
+            if write:
+                number = self._create(name)
+                try:
+                    _write(number, content)
+                    set_mtime(number, moment)
+                finally:
+                    os.close(number)
 
-    def begin(self, name: str, method: int, moment: int, write: bool, header: bytes = b"") -> None:
+    def begin(self, name: str, write: bool, method: int, moment: int, header: bytes = b"") -> None:
         """Begin a member; `header` is what of its content says how it is packed, where something does."""
         self._name, self._moment = name, moment
         self.size = self.crc = 0
@@ -211,7 +210,7 @@ def _lzma(header: bytes) -> lzma.LZMADecompressor:
 
 
 def _write(number: int, content: Any) -> None:
-    written = os.write(number, content) if len(content) else 0
+    written = os.write(number, content)
     if written < len(content):
         view = memoryview(content)
         while written < len(view):

@@ -12,15 +12,14 @@ import struct
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from colab_magics.core.archives import directory
-from colab_magics.core.archives.directory import Entry
+from colab_magics.core.archives.directory import Entry, Row
 from colab_magics.core.archives.members import PIECE, Member, Target, check_link, checked, moment_of, safe_or_none
 from colab_magics.core.archives.names import decoded
 from colab_magics.core.archives.tree import Tree
 from colab_magics.core.archives.unpacker import METHODS, Unpacker
-from colab_magics.core.common.bulk import uncollected
 from colab_magics.core.common.cancellation import check
 from colab_magics.errors import ArchiveError
 
@@ -34,17 +33,10 @@ _MARKED_END = 0x2  # of LZMA: the content says itself where it ends
 _LONGEST_TARGET = 4096  # bytes; PATH_MAX on Linux
 
 
-class Found(NamedTuple):
-    """A member that was unpacked as it came, before the directory: what stood beside its content."""
-
-    offset: int
-    name: bytes
-    crc: int
-    packed: int
-    size: int
-    path: str | None  # None: it has none, or a bad one that nobody asked for
-    stamp: int  # the time stamp that its file was given, in nanoseconds
-    written: bool
+#: A member that was unpacked as it came, before the directory: its name, CRC-32, packed and unpacked size as they stand
+#: beside its content; its path (None: it has none, or a bad one that nobody asked for); the time stamp of its file in
+#: nanoseconds; whether it was written.
+Found = tuple[bytes, int, int, int, str | None, int, bool]
 
 
 class Zip:
@@ -56,8 +48,8 @@ class Zip:
         The zip, or what follows those members; the directory at least.
     start : int
         Where in the zip the file begins, in bytes.
-    found : list of Found
-        Those members.
+    found : dict of int to Found
+        Those members, by their offset.
     tree : Tree
         Where they lie and the others go.
     target : Target
@@ -69,69 +61,68 @@ class Zip:
         See `Archive`.
     """
 
-    def __init__(self, file: BinaryIO, start: int, found: list[Found], tree: Tree, target: Target) -> None:
+    def __init__(self, file: BinaryIO, start: int, found: dict[int, Found], tree: Tree, target: Target) -> None:
         self._file, self._start, self._tree, self._target = file, start, tree, target
         self.settled: AbstractSet[str] = target.choice.settled
         members: dict[str, Member] = {}
         here: dict[str, tuple[Entry, Member]] = {}
-        with uncollected():
-            self._compare(file, found, members, here)
+        self._compare(file, found, members, here)
         self._unpack(here)
-        self.members = list(map(self._with_target, members.values()))
+        self.members = [self._with_target(each) if each.kind == "link" else each for each in members.values()]
 
     def _compare(
         self,
         file: BinaryIO,
-        found: list[Found],
+        found: dict[int, Found],
         members: dict[str, Member],
         here: dict[str, tuple[Entry, Member]],
     ) -> None:
         """Read the directory and compare it with what was found: what the zip holds, and what is to be unpacked yet."""
         start, target, tree = self._start, self._target, self._tree
-        entries, _ = directory.read_entries(file, start, target.shown)
-        before = {each.offset: each for each in found} if start else {}
-        _check_overlaps(entries)
-        for entry in entries:
-            if entry.offset < start:
-                arrived = before.pop(entry.offset, None)
-                if arrived is None or arrived[1:5] != entry[1:5]:
-                    raise _contradiction(entry)
-                name = arrived.path
+        rows, _ = directory.read_entries(file, start, target.shown)
+        _check_overlaps(rows)
+        for row in rows:
+            arrived = None
+            if row[0] >= start:
+                name = self._name(row)
             else:
-                arrived, name = None, self._name(entry)
+                arrived = found.pop(row[0], None)
+                if arrived is None or arrived[:4] != row[1:5]:
+                    raise _contradiction(row[1])
+                name = arrived[4]
             if name is None:
                 continue
-            member = self._member(name, entry)
+            member = self._member(name, row)
             if name in members:  # as `unzip -o`: of two members with one name, the last stays
                 del members[name]
                 here.pop(name, None)
                 tree.remove(name)
             members[name] = member
-            if arrived is None or not entry.size:
-                here[name] = entry, member
-            elif arrived.written:
+            if arrived is None or not row[4]:
+                here[name] = Entry._make(row), member
+            elif arrived[6]:
                 tree.written.add(name)
-                if int(member.mtime) * 1_000_000_000 != arrived.stamp:
+                if int(member.mtime) * 1_000_000_000 != arrived[5]:
                     tree.restamp(member)
-        for stale in before.values():
-            if stale.written and stale.path not in members:
-                tree.remove(stale.path or "")
+        for *_, stale, _, written in found.values():
+            if written and stale not in members:
+                tree.remove(stale or "")
         checked(list(members.values()), target.choice.takes)
 
     def materialise(self, wanted: Collection[str]) -> None:
         """Make just the files and symlinks called `wanted` stand in the folder that was unpacked to."""
         self._tree.materialise(self.members, wanted)
 
-    def _name(self, entry: Entry) -> str | None:
-        name = decoded(entry.name, entry.flags, entry.extra, self._target.names)
+    def _name(self, row: Row) -> str | None:
+        name = decoded(row[1], row[5], row[9], self._target.names)
         return safe_or_none(name, self._target.choice.takes, is_folder=name.endswith(("/", "\\")))
 
-    def _member(self, name: str, entry: Entry) -> Member:
-        mode, mtime = entry.mode, moment_of(entry.time, entry.extra)
-        kind = stat.S_IFMT(mode)
+    def _member(self, name: str, row: Row) -> Member:
+        _, raw, crc, _, size, _, _, mode, time, extra = row
+        mtime, kind = moment_of(time, extra), stat.S_IFMT(mode)
         if kind == stat.S_IFLNK:
-            return Member(name, "link", entry.size, entry.crc, mtime)
-        if kind == stat.S_IFDIR or entry.name.endswith((b"/", b"\\")):
+            return Member(name, "link", size, crc, mtime)
+        if kind == stat.S_IFDIR or raw.endswith((b"/", b"\\")):
             return Member(name, "folder", 0, 0, mtime)
         if kind not in {0, stat.S_IFREG} and self._target.choice.takes(name):
             raise ArchiveError(
@@ -139,12 +130,12 @@ class Zip:
                 "shared, or with --exclude"
             )
         # Dropbox gives every entry mode 0744 without type bits: that says nothing about running it.
-        return Member(name, "file", entry.size, entry.crc, mtime, kind != 0 and bool(mode & stat.S_IXUSR))
+        return Member(name, "file", size, crc, mtime, kind != 0 and bool(mode & stat.S_IXUSR))
 
     def _with_target(self, member: Member) -> Member:
         """Read where a symlink points, which is its content."""
         is_long = member.size > _LONGEST_TARGET and self._target.choice.takes(member.name)
-        if member.kind != "link" or not (is_long or member.name in self._tree.written):
+        if not is_long and member.name not in self._tree.written:
             return member
         content = self._tree.path(member.name).read_bytes() if not is_long else bytes(_LONGEST_TARGET + 1)
         text = content.decode("utf-8", "surrogateescape")
@@ -174,16 +165,16 @@ class Zip:
 
     def _read(self, entry: Entry, member: Member, unpacker: Unpacker, *, write: bool) -> None:
         if not entry.size and entry.offset < self._start:  # it had nothing to be unpacked
-            unpacker.begin(member.name, 0, int(member.mtime) * 1_000_000_000, write)
+            unpacker.begin(member.name, write, 0, int(member.mtime) * 1_000_000_000)
             unpacker.end(entry.crc, 0)
             return
         self._file.seek(entry.offset - self._start)
         head = self._file.read(HEADER.size)
         if len(head) < HEADER.size or head[:4] != b"PK\x03\x04":
-            raise _contradiction(entry)
+            raise _contradiction(entry.name)
         names, extras = struct.unpack_from("<2H", head, HEADER.size - 4)
         if self._file.read(names) != entry.name:
-            raise _contradiction(entry)
+            raise _contradiction(entry.name)
         self._file.seek(extras, os.SEEK_CUR)
         left, header = entry.packed, b""
         if entry.method == 14:  # two bytes of version, the length of the properties, they themselves
@@ -192,7 +183,7 @@ class Zip:
             size = -1 if entry.flags & _MARKED_END else entry.size
             header = properties[4:] + struct.pack("<q", size)
         moment = int(member.mtime) * 1_000_000_000
-        unpacker.begin(member.name, entry.method, moment, write, header)
+        unpacker.begin(member.name, write, entry.method, moment, header)
         while left > 0 and (piece := self._file.read(min(PIECE, left))):
             check()
             left -= len(piece)
@@ -203,23 +194,23 @@ class Zip:
 def opened(path: Path, target: Target) -> Zip:
     """Unpack the zip at `path`."""
     with path.open("rb") as file, Tree(target) as tree:
-        return Zip(file, 0, [], tree, target)
+        return Zip(file, 0, {}, tree, target)
 
 
-def _check_overlaps(entries: list[Entry]) -> None:
+def _check_overlaps(rows: list[Row]) -> None:
     """Refuse members that share their bytes, as in archives that are made to fill disks."""
     end = 0
-    for entry in sorted(entries):
-        if entry.offset < end:
+    for offset, name, _, packed, *_ in sorted(rows):
+        if offset < end:
             raise ArchiveError(
-                f"the archive's member {entry.name.decode('utf-8', 'replace')!r} shares its content with another, as "
+                f"the archive's member {name.decode('utf-8', 'replace')!r} shares its content with another, as "
                 "in an archive that is made to fill disks; nothing was written: ask for one that is whole"
             )
-        end = entry.offset + HEADER.size + len(entry.name) + entry.packed
+        end = offset + HEADER.size + len(name) + packed
 
 
-def _contradiction(entry: Entry) -> ArchiveError:
-    name = entry.name.decode("utf-8", "replace")
+def _contradiction(raw: bytes) -> ArchiveError:
+    name = raw.decode("utf-8", "replace")
     return ArchiveError(
         f"the archive's member {name!r} is damaged (its directory says something else of it); nothing was written: "
         "run it again to fetch it anew"

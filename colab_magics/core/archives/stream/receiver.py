@@ -21,7 +21,6 @@ from colab_magics.core.archives.tree import Tree
 from colab_magics.core.archives.unpacker import Unpacker
 from colab_magics.core.archives.unpacker import Whole as Ready
 from colab_magics.core.archives.zips import Found, Zip
-from colab_magics.core.common.bulk import uncollected
 from colab_magics.core.common.cancellation import check, start_thread
 from colab_magics.errors import ArchiveError
 
@@ -168,10 +167,11 @@ class _Receiver:
 
     def __init__(self, source: Source, target: Target, rest: BinaryIO, workers: _Workers) -> None:
         self._source, self._target, self._rest, self._workers = source, target, rest, workers
-        self.found: list[Found] = []
+        self.found: dict[int, Found] = {}
         self._splitter = Splitter()
         self._names: set[str] = set()
-        self._job: tuple[str, bool] | None = None  # the last member, and whether it is written; None: nothing is to do
+        self._offset = 0  # of the last member
+        self._job: tuple[str, bool, int, int] | None = None  # how to unpack it, see `Ready`; None: it need not be
         self._batch: list[Ready] = []
         self._cost = 0
         self._worker = 0  # who unpacks the member that is open
@@ -216,7 +216,6 @@ class _Receiver:
                 return at, False
         return at, True
 
-    @uncollected()
     def _split(self, block: _Block, start: int, stop: int) -> int:
         """Give out what is in the block; return where the bytes begin that are left over, or are kept as they are."""
         view = block.view
@@ -226,7 +225,7 @@ class _Receiver:
                 if not self._begin(header, crc, last - first, size):
                     return self._keep_from(block, header, at)
                 if self._job is not None:
-                    self._batch.append((*self._job, header.method, self.found[-1].stamp, first, last, crc, size))
+                    self._batch.append((*self._job, first, last, crc, size))
                     self._cost += last - first + _PER_MEMBER
                     if self._cost >= _LARGE:
                         self._give(block)
@@ -236,9 +235,7 @@ class _Receiver:
                 self._give(block)
                 self._worker = self._workers.least_busy()
                 if self._job is not None:
-                    name, write = self._job
-                    stamp = self.found[-1].stamp
-                    self._order(block, 0, Unpacker.begin, name, event.header.method, stamp, write)
+                    self._order(block, 0, Unpacker.begin, *self._job)
             elif isinstance(event, Piece):
                 if self._job is not None:
                     piece = view[event.start : event.stop]
@@ -252,13 +249,13 @@ class _Receiver:
 
     def _begin(self, header: Header, crc: int | None, packed: int, size: int | None) -> bool:
         """Take note of a member, and of what is to be done with it; tell whether that can be known by now."""
-        _, raw, flags, _, time, extra = header
+        self._offset, raw, flags, method, time, extra = header
         choice = self._target.choice
         name = decoded(raw, flags, extra, self._target.names)
         is_folder = name.endswith(("/", "\\"))
         path = safe_or_none(name, choice.takes, is_folder=is_folder)
         self._job = None
-        stamp = 0
+        stamp, write = 0, False
         if path is not None:
             if path in self._names:
                 return False
@@ -266,19 +263,18 @@ class _Receiver:
             # An empty one may turn out to be a folder.
             if not is_folder and size != 0 and choice.takes(path):
                 stamp = int(moment_of(time, extra)) * 1_000_000_000
-                self._job = path, choice.writes(path, crc, size)
-        written = self._job is not None and self._job[1]
-        self.found.append(Found(header.offset, raw, crc or 0, packed, size or 0, path, stamp, written))
+                write = choice.writes(path, crc, size)
+                self._job = path, write, method, stamp
+        self.found[self._offset] = raw, crc or 0, packed, size or 0, path, stamp, write
         return True
 
     def _end(self, block: _Block, crc: int, packed: int, size: int) -> None:
         """Let the open member end."""
-        member = self.found[-1]._replace(crc=crc, packed=packed, size=size)
+        raw, _, _, _, path, stamp, keep = self.found[self._offset]
         if self._job is not None:
-            keep = member.written and self._target.choice.writes(self._job[0], crc, size)
+            keep = keep and self._target.choice.writes(self._job[0], crc, size)
             self._order(block, 0, Unpacker.end, crc, size, keep)
-            member = member._replace(written=keep)
-        self.found[-1] = member
+        self.found[self._offset] = raw, crc, packed, size, path, stamp, keep
 
     def _keep_from(self, block: _Block, header: Header, at: int) -> int:
         """Unpack no more: another member has the same name, and the directory tells which of them counts."""
