@@ -10,11 +10,12 @@ import queue
 import shutil
 import stat
 import threading
-from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from colab_magics.core.common.attributes import set_mtime
-from colab_magics.core.keeping.destinations import PIECE, ChangedError, Copy, Held
+from colab_magics.core.common.cancellation import check
+from colab_magics.core.keeping.destinations import PIECE, ChangedError, Copy, Held, MovedError
 from colab_magics.core.keeping.source import OWN, files_below
 
 __all__ = ["FolderDestination"]
@@ -50,6 +51,8 @@ class FolderDestination:
     def put(self, name: str, held: Held, replaces: Copy | None) -> Copy:
         """Put a file there whole or not at all, and verify it."""
         place = self._root / name
+        if _mount_of(self._root) != self._mount:  # else it would be written to the folder below the mount point
+            raise OSError(f"what was mounted at {self._mount[0]} is not mounted any more")
         self._check(name, replaces)
         self._unfinished.mkdir(parents=True, exist_ok=True)
         fresh = self._unfinished / "copy"
@@ -65,7 +68,7 @@ class FolderDestination:
             raise
         _sync_folder(place.parent)
         copy = _copy(os.lstat(place), digest)
-        if copy.size != held.status.st_size or (self._drive and _digest(_pieces(place)) != digest):
+        if copy.size != held.status.st_size or (self._drive and _digest(place) != digest):
             raise OSError(f"what was written to {place} does not come back as it was; it is written again")
         return copy
 
@@ -73,9 +76,9 @@ class FolderDestination:
         """Write a copy that has no place yet; return the digest of what was read."""
         with open(fresh, "wb", buffering=0) as file:
             if _is_cloned(held, file.fileno()):
-                digest = _digest(_pieces(fresh))
+                digest = _digest(fresh)
             else:
-                digest = _digest(_written(held.pieces(), file.fileno()))
+                digest = _copied(held.file, held.status.st_size, file)
             set_mtime(file.fileno(), held.status.st_mtime_ns)
             os.fsync(file.fileno())
         return digest
@@ -84,14 +87,13 @@ class FolderDestination:
         """Tell whether a local file has the content of a copy."""
         if os.stat(path).st_size != copy.size:
             return False
-        return _digest(_pieces(path)) == (copy.digest or _digest(_pieces(self._root / name)))
+        return _digest(path) == (copy.digest or _digest(self._root / name))
 
     def fetch(self, name: str, copy: Copy, path: str) -> None:
         """Write a copy's content to a new local file."""
         with open(self._root / name, "rb", buffering=0) as file, open(path, "xb", buffering=0) as fresh:
             status = os.fstat(file.fileno())
-            held = Held(str(self._root / name), file, status)
-            digest = _digest(_written(held.pieces(), fresh.fileno()))
+            digest = _copied(file, status.st_size, fresh)
             set_mtime(fresh.fileno(), status.st_mtime_ns)
             os.fsync(fresh.fileno())
         if copy.mark != _copy(status).mark or (copy.digest and copy.digest != digest):
@@ -124,8 +126,6 @@ class FolderDestination:
 
     def _check(self, name: str, expected: Copy | None) -> None:
         """Raise when something else stands at a name than what is expected."""
-        if _mount_of(self._root) != self._mount:  # else it would be written to the folder below the mount point
-            raise OSError(f"what was mounted at {self._mount[0]} is not mounted any more")
         try:
             now = _copy(os.lstat(self._root / name))
         except (FileNotFoundError, NotADirectoryError):
@@ -133,7 +133,7 @@ class FolderDestination:
         if expected is None or now.size != expected.size:
             raise ChangedError
         # Some file systems round a time after a while; then the content decides.
-        if now.mark != expected.mark and _digest(_pieces(self._root / name)) != expected.digest:
+        if now.mark != expected.mark and _digest(self._root / name) != expected.digest:
             raise ChangedError
 
 
@@ -143,38 +143,50 @@ def _copy(status: os.stat_result, digest: str = "") -> Copy:
     return Copy(status.st_size, f"{status.st_size}-{status.st_mtime_ns}", digest, status.st_mtime_ns)
 
 
-def _pieces(path: str | os.PathLike[str]) -> Iterator[bytes]:
+def _digest(path: str | os.PathLike[str]) -> str:
     with open(path, "rb", buffering=0) as file:
-        while piece := file.read(PIECE):
-            yield piece
+        return _copied(file, os.fstat(file.fileno()).st_size)
 
 
-def _digest(pieces: Iterable[bytes]) -> str:
-    """Return the digest of what comes, computed while the next piece is on its way."""
+def _copied(file: BinaryIO, size: int, to: BinaryIO | None = None) -> str:
+    """Read so many bytes once, and write them on; return their digest, which another thread computes meanwhile."""
     digest = hashlib.sha256()
-    waiting: queue.Queue[bytes] = queue.Queue(4)
+    free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+    full: queue.SimpleQueue[tuple[bytearray, int]] = queue.SimpleQueue()
 
     def work() -> None:
-        while piece := waiting.get():
-            digest.update(piece)
+        while (got := full.get())[1]:
+            digest.update(memoryview(got[0])[: got[1]])
+            free.put(got[0])
 
     thread = threading.Thread(target=work, daemon=True)
-    thread.start()
+    if is_large := size > PIECE:
+        thread.start()
+        for _ in range(3):
+            free.put(bytearray(PIECE))
+    free.put(bytearray(min(size, PIECE)))
+    file.seek(0)
     try:
-        for piece in pieces:
-            waiting.put(piece)
+        while size:
+            check()
+            buffer = free.get()
+            count = file.readinto(memoryview(buffer)[:size])  # type: ignore[attr-defined]  # it is unbuffered
+            if not count:
+                raise MovedError
+            size -= count
+            left = memoryview(buffer)[:count]
+            while to and left:
+                left = left[to.write(left) :]
+            if is_large:
+                full.put((buffer, count))
+            else:
+                digest.update(memoryview(buffer)[:count])
+                free.put(buffer)
     finally:
-        waiting.put(b"")
-        thread.join()
+        full.put((bytearray(), 0))
+        if is_large:
+            thread.join()
     return digest.hexdigest()
-
-
-def _written(pieces: Iterable[bytes], number: int) -> Iterator[bytes]:
-    for piece in pieces:
-        left = memoryview(piece)
-        while left:
-            left = left[os.write(number, left) :]
-        yield piece
 
 
 def _is_cloned(held: Held, number: int) -> bool:

@@ -35,7 +35,7 @@ _EVERY = 300.0  # seconds
 _LOOK = 0.1  # seconds between two looks at how far a keeper is
 _START = 30.0  # seconds that a keeper has to start
 _AFTER_RUN, _AT_EXIT = 30.0, 4.0  # seconds to wait for a push; Jupyter kills a kernel 5 seconds after asking it to end
-_SUPERVISE = 2.0  # seconds between two looks at whether a keeper lives
+_SUPERVISE = 1.0  # seconds between two looks at whether a keeper lives
 # What a keeper's environment has. The rest, a token maybe, is not for everybody who may read it.
 _ENVIRONMENT = re.compile(
     r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_\w+|LD_LIBRARY_PATH|PYTHONPATH|PYTHONHOME|VIRTUAL_ENV"

@@ -28,6 +28,7 @@ from colab_magics.errors import ColabMagicsError
 __all__ = ["Keeper", "main"]
 
 _TICK = 0.5  # seconds between two looks at whether somebody asks for something
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _STILL = 1.0  # seconds between two looks at a file that is to have held still
 _PATIENCE = 20.0  # seconds in which a file that does not hold still is looked at again, before the next interval
 _RESCAN = 300.0  # seconds after which all is looked at, whatever was heard: a write through mmap is not
@@ -57,7 +58,8 @@ class Keeper:
         self.changes = Changes()
         self.progress = Progress(keeper=process())
         self.there: dict[str, Copy] | None = None  # what stood at DEST when this keeper began
-        self.looks: dict[str, tuple[tuple[int, ...], float]] = {}
+        # When a file was first seen as it is now; on this machine's clock, so that it counts for the next keeper too.
+        self.looks = {name: (tuple(seen), when) for name, (seen, when) in state.progress().looks.items()}
         self.confirmed: dict[str, Copy] = {}
         self.tries = self.streak = 0  # how often it has failed: pushes, and files one after the other
         self.is_ending = self.is_terminated = False
@@ -113,11 +115,7 @@ class Keeper:
 
     def write(self) -> None:
         """Say how far it is."""
-        records = self.journal.records
-        self.progress.count = len(records)
-        self.progress.size = sum(record.copy.size for record in records.values())
-        self.progress.last = max((record.time for record in records.values()), default=0.0)
-        self.progress.beside = {name: record.at for name, record in records.items() if record.at != name}
+        self.progress.looks = self.looks
         with contextlib.suppress(OSError):  # said the next time
             self.state.write_progress(self.progress)
 
@@ -138,12 +136,12 @@ class Keeper:
     def copy_what_held_still(self) -> bool:
         """Look at everything once; tell whether a look again makes sense soon."""
         self.journal.refresh()
-        before = time.monotonic()
+        before = time.clock_gettime(_CLOCK)
         selection = Selection(tuple(self.config.include), tuple(self.config.exclude))
         self.progress.pending, self.progress.failed, self.streak = {}, {}, 0
         scan = files_below(self.config.source, links=True, enter=self.changes.watch, refused=self.failures)
         found = {name: status for name, status in scan if selection.takes(name)}
-        after = time.monotonic()
+        after = time.clock_gettime(_CLOCK)
         surplus = self.surplus({name: status.st_mtime_ns for name, status in found.items()})
         todo = {name: found[name] for name in found.keys() - surplus if not self.is_kept(name, found[name])}
         looks, self.looks = self.looks, {}

@@ -74,14 +74,12 @@ class Progress:
         The last request after which it has looked at everything.
     ended : bool
         Whether it has ended as it should.
-    pending, failed, beside : dict of str to str
-        Files that are not at DEST yet, with the reason; and those that are, under the name that is said.
+    pending, failed : dict of str to str
+        Files that are not at DEST yet as they are, with the reason.
     unconfirmed : str
         What is to be said of copies that are verified but not confirmed.
-    count, size : int
-        The files that are at DEST, and their bytes.
-    last : float
-        When the last one was verified, in seconds since the epoch; 0 when none was.
+    looks : dict of str to (tuple of int, float)
+        The files that were looked at and are not at DEST as they are: what was seen, and since when, in seconds.
     """
 
     keeper: tuple[int, float] = (0, 0.0)
@@ -89,11 +87,8 @@ class Progress:
     ended: bool = False
     pending: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    beside: dict[str, str] = field(default_factory=dict)
     unconfirmed: str = ""
-    count: int = 0
-    size: int = 0
-    last: float = 0.0
+    looks: dict[str, tuple[tuple[int, ...], float]] = field(default_factory=dict)
 
     @property
     def is_running(self) -> bool:

@@ -1,0 +1,336 @@
+"""Keeping a folder: what survives random SIGKILLs, what an idle keeper costs, and how fast a large file is pushed.
+
+    python benchmarks/keep.py kills --kills 1000 --folder /dev/shm   # keep, against two common ways, as a table
+    python benchmarks/keep.py idle speed --folder /tmp
+
+`kills`: a writer makes and rewrites files of 1 kB to 200 MB: checkpoints written in place (a zip, as torch.save writes),
+others written beside and renamed, logs that grow. A kernel keeps its folder. Again and again one of kernel, keeper and
+writer is killed, and started again. All the while everything at DEST is read: a file is *torn* when it is not a whole
+version of what was written; *late* is how long a whole version that stands still in SOURCE was not at DEST; *lost* are
+those files for which that was longer than an interval, a transfer and a restart. The others are the loop of
+huggingface_hub's CommitScheduler with a folder in place of the Hub (in the kernel, by time stamps, whole files), and
+`cp -ru` every interval, as from cron.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+EVERY = 2.0  # seconds
+ALLOWED = 30.0  # seconds for holding still, a transfer and a restart, on a machine that others use too
+
+WRITER = """
+import io, os, random, sys, time, zipfile, hashlib
+folder, seed, largest = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+dice = random.Random(seed)
+block = dice.randbytes(1 << 16)
+def body(size):  # other bytes each time
+    start = dice.randbytes(1024)
+    return start + block * (max(0, size - 1024) // len(block)) + block[: max(0, size - 1024) % len(block)]
+def size():
+    return int(1000 * (largest / 1000) ** dice.random())
+def in_place(path, data):
+    with open(path, "wb") as file:
+        for at in range(0, len(data), 1 << 18):
+            file.write(data[at : at + (1 << 18)])
+            if dice.random() < 0.02:
+                time.sleep(0.3)
+while True:
+    kind, number = dice.choice(["ckpt", "ckpt", "best", "part", "log", "log", "log"]), dice.randrange(6)
+    if kind == "log":
+        with open(f"{folder}/train-{number}.log", "a") as file:
+            for _ in range(dice.randrange(1, 20)):
+                file.write(f"step {time.time_ns()} loss {dice.random()}\\n")
+    elif kind == "part":
+        data = body(size())
+        with open(f"{folder}/.part.tmp", "wb") as file:
+            file.write(hashlib.sha256(data).hexdigest().encode() + data)
+        os.replace(f"{folder}/.part.tmp", f"{folder}/part-{number}.bin")
+    else:
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w") as archive:
+            archive.writestr(f"version-{time.time_ns()}", body(size()))
+        in_place(f"{folder}/{kind}-{number}.pt" if kind == "ckpt" else f"{folder}/best.pt", made.getvalue())
+    time.sleep(dice.random() * 1.5)
+"""
+
+KEEP = """
+import sys, time
+from colab_magics import core
+core.keep(sys.argv[1], sys.argv[2], every=float(sys.argv[3]), exclude=["*.tmp"])
+time.sleep(1e6)
+"""
+
+SCHEDULER = """
+import os, sys, time
+source, dest, every = sys.argv[1], sys.argv[2], float(sys.argv[3])
+uploaded = {}
+while True:
+    found = []
+    for name in os.listdir(source):
+        status = os.stat(f"{source}/{name}")
+        if not name.endswith(".tmp") and uploaded.get(name) != status.st_mtime:
+            found.append((name, status))
+    for name, status in found:  # one commit: as many bytes as each file had when it was listed
+        with open(f"{source}/{name}", "rb") as file, open(f"{dest}/.new", "wb") as copy:
+            copy.write(file.read(status.st_size))
+        os.replace(f"{dest}/.new", f"{dest}/{name}")
+        uploaded[name] = status.st_mtime
+    time.sleep(every)
+"""
+
+CRON = """
+import subprocess, sys, time
+while True:
+    subprocess.run(["cp", "-ru", f"{sys.argv[1]}/.", sys.argv[2]], stderr=subprocess.DEVNULL)
+    time.sleep(float(sys.argv[3]))
+"""
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stderr=subprocess.DEVNULL)
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether a file is a whole version of what the writer wrote."""
+    if path.suffix == ".pt":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return archive.testzip() is None
+        except zipfile.BadZipFile:
+            return False
+    data = path.read_bytes()
+    if path.suffix == ".bin":
+        return hashlib.sha256(data[64:]).hexdigest().encode() == data[:64]
+    return data.endswith(b"\n") and all(line.startswith(b"step ") for line in data.splitlines())
+
+
+class Watch:
+    """Looks at DEST, and at how far it is behind SOURCE."""
+
+    def __init__(self, source: Path, dest: Path) -> None:
+        self.source, self.dest = source, dest
+        self.seen: dict[str, tuple[int, ...]] = {}
+        self.torn: set[tuple[object, ...]] = set()
+        self.lost: set[tuple[object, ...]] = set()
+        self.late: list[float] = []
+        self.read = 0
+
+    def look(self) -> None:
+        for entry in os.scandir(self.dest):
+            if entry.name.startswith(".") or not entry.is_file():
+                continue
+            try:
+                status = os.stat(entry.path)
+                mark = status.st_size, status.st_mtime_ns, status.st_ino
+                if self.seen.get(entry.name) == mark:
+                    continue
+                self.seen[entry.name] = mark
+                self.read += 1
+                whole = is_whole(Path(entry.path))
+                if os.stat(entry.path).st_ino == status.st_ino and not whole:
+                    self.torn.add((entry.name, *mark))
+            except FileNotFoundError:
+                continue
+        for entry in os.scandir(self.source):
+            if not entry.is_file() or entry.name.endswith(".tmp"):
+                continue
+            try:
+                status, age = os.stat(entry.path), time.time() - os.stat(entry.path).st_mtime
+                if age < EVERY or same(Path(entry.path), self.dest / entry.name):
+                    continue
+                if is_whole(Path(entry.path)) and os.stat(entry.path).st_mtime_ns == status.st_mtime_ns:
+                    self.late.append(age)
+                    if age > EVERY + ALLOWED:
+                        self.lost.add((entry.name, status.st_mtime_ns))
+            except FileNotFoundError:
+                continue
+
+    def settle(self, patience: float) -> list[str]:
+        """Wait until all that is whole in SOURCE is at DEST; return what is not, read to its last byte."""
+        ends = time.monotonic() + patience
+        while True:
+            missing = [
+                path.name
+                for path in self.source.iterdir()
+                if path.is_file()
+                and not path.name.endswith(".tmp")
+                and is_whole(path)
+                and not ((self.dest / path.name).exists() and path.read_bytes() == (self.dest / path.name).read_bytes())
+            ]
+            if not missing or time.monotonic() > ends:
+                return missing
+            time.sleep(1)
+
+
+def same(one: Path, other: Path) -> bool:
+    if not other.exists() or one.stat().st_size != other.stat().st_size:
+        return False
+    with open(one, "rb") as first, open(other, "rb") as second:
+        return first.read(4096) == second.read(4096)
+
+
+def keeper_of(home: Path) -> int:
+    """Return the number of the keeper's process."""
+    for path in home.glob(".local/state/colab_magics/keep/*/progress.json"):
+        found = json.loads(path.read_text())
+        return 0 if found["ended"] else found["keeper"][0]
+    return 0
+
+
+def kills(way: str, count: int, folder: Path, largest: float, seed: int) -> list[object]:
+    code = {"keep": KEEP, "scheduler": SCHEDULER, "cp -ru": CRON}[way]
+    dice = random.Random(seed)
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        home, source, dest = (Path(made, name) for name in ("home", "source", "dest"))
+        for each in (home, source, dest):
+            each.mkdir()
+        os.environ |= {"HOME": str(home), "XDG_CACHE_HOME": f"{home}/.cache", "XDG_STATE_HOME": f"{home}/.local/state"}
+        watch = Watch(source, dest)
+        kernel, writer = start(code, source, dest, EVERY), start(WRITER, source, seed, largest)
+        killed = {"kernel": 0, "keeper": 0, "writer": 0}
+        try:
+            while sum(killed.values()) < count:
+                ends = time.monotonic() + dice.random() * 0.8
+                watch.look()
+                time.sleep(max(0.0, ends - time.monotonic()))
+                victim = dice.choice(["kernel", "keeper", "writer"] if way == "keep" else ["kernel", "writer"])
+                if victim == "keeper":
+                    if not (number := keeper_of(home)):
+                        continue
+                    try:
+                        os.kill(number, signal.SIGKILL)
+                    except ProcessLookupError:
+                        continue
+                else:
+                    process = kernel if victim == "kernel" else writer
+                    process.kill()
+                    process.wait()
+                    if victim == "kernel":
+                        kernel = start(code, source, dest, EVERY)
+                    else:
+                        writer = start(WRITER, source, dice.randrange(1 << 30), largest)
+                killed[victim] += 1
+            writer.kill()
+            writer.wait()
+            missing = watch.settle(60)
+            watch.look()
+        finally:
+            for process in (kernel, writer):
+                process.kill()
+                process.wait()
+            if number := keeper_of(home):
+                try:
+                    os.kill(number, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        late = sorted(watch.late) or [0.0]
+        torn_at_end = [
+            path.name for path in dest.iterdir() if path.is_file() and path.name[0] != "." and not is_whole(path)
+        ]
+        beside = [path.name for path in dest.iterdir() if "(kept" in path.name]
+        if beside:
+            print("beside:", beside)
+        return [
+            way, sum(killed.values()), watch.read, len(watch.torn), len(torn_at_end),
+            len(watch.lost) + len(missing), f"{late[len(late) // 2]:.1f} s", f"{late[-1]:.1f} s",
+        ]  # fmt: skip
+
+
+def cpu_of(number: int) -> float:
+    fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def idle(folder: Path, seconds: float) -> None:
+    """Print the share of a core, and the memory, of a keeper over 10,000 files that do not change."""
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        home, source, dest = (Path(made, name) for name in ("home", "source", "dest"))
+        for number in range(10_000):
+            path = source / f"{number % 100:02}" / f"{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(str(number))
+        os.environ |= {"HOME": str(home), "XDG_CACHE_HOME": f"{home}/.cache", "XDG_STATE_HOME": f"{home}/.local/state"}
+        from colab_magics import core
+
+        began = time.monotonic()
+        core.keep(source, dest, every=300)
+        status = core.kept(source, now=True)[0]
+        took, number = time.monotonic() - began, keeper_of(home)
+        before, began = cpu_of(number), time.monotonic()
+        time.sleep(seconds)
+        share = (cpu_of(number) - before) / (time.monotonic() - began)
+        memory = next(line for line in Path(f"/proc/{number}/status").read_text().splitlines() if "VmRSS" in line)
+        print(
+            f"idle: {len(status.kept)} files (first push {took:.1f} s): {share:.3%} of a core over {seconds:.0f} s;",
+            memory,
+        )
+        core.kept(source, stop=True)
+
+
+def speed(folder: Path, rounds: int) -> None:
+    """Print how long 1 GB takes, against `cp` and `sync`: both end with the bytes on the disk."""
+    from colab_magics.core.keeping.destinations import Held
+    from colab_magics.core.keeping.folder import FolderDestination
+
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        source, ours, theirs = Path(made, "big"), [], []
+        block = random.Random(1).randbytes(1 << 20)
+        with open(source, "wb") as file:
+            for _ in range(1000):
+                file.write(block)
+        os.sync()
+        for number in range(rounds):
+            dest = FolderDestination(Path(made, f"ours-{number}"), "k")
+            began = time.monotonic()
+            with open(source, "rb", buffering=0) as file:
+                dest.put("big", Held(str(source), file, os.fstat(file.fileno())), None)
+            ours.append(time.monotonic() - began)
+            shutil.rmtree(Path(made, f"ours-{number}"))
+            os.sync()
+            began = time.monotonic()
+            Path(made, "theirs").mkdir()
+            subprocess.run(["cp", "--reflink=never", source, Path(made, "theirs", "big")], check=True)
+            subprocess.run(["sync", Path(made, "theirs", "big")], check=True)
+            theirs.append(time.monotonic() - began)
+            shutil.rmtree(Path(made, "theirs"))
+            os.sync()
+        one, other = sorted(ours)[rounds // 2], sorted(theirs)[rounds // 2]
+        print(f"speed: 1 GB to a folder: {one:.2f} s, cp and sync {other:.2f} s: {one / other:.2f}x ({folder})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="+", choices=["kills", "idle", "speed"])
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--largest", type=float, default=200e6, help="bytes")
+    parser.add_argument("--ways", nargs="+", default=["keep", "scheduler", "cp -ru"])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    if "kills" in args.what:
+        heads = ["way", "kills", "versions read", "torn", "torn at the end", "lost", "late, median", "late, worst"]
+        rows = [kills(way, args.kills, args.folder, args.largest, args.seed) for way in args.ways]
+        print("\n".join("| " + " | ".join(map(str, row)) + " |" for row in [heads, ["---"] * len(heads), *rows]))
+    if "idle" in args.what:
+        idle(args.folder, args.seconds)
+    if "speed" in args.what:
+        speed(args.folder, args.rounds)
+
+
+if __name__ == "__main__":
+    main()
