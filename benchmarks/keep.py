@@ -3,7 +3,7 @@
     python benchmarks/keep.py kills --kills 1000 --folder /dev/shm   # keep, against two common ways, as a table
     python benchmarks/keep.py idle speed --folder /tmp
 
-`kills`: a writer makes and rewrites files of 1 kB to 200 MB: checkpoints written in place (a zip, as torch.save writes),
+`kills`: a writer makes and rewrites files, 1 kB to 200 MB: checkpoints written in place (a zip, as torch.save makes),
 others written beside and renamed, logs that grow. A kernel keeps its folder. Again and again one of kernel, keeper and
 writer is killed, and started again. All the while everything at DEST is read: a file is *torn* when it is not a whole
 version of what was written; *late* is how long a whole version that stands still in SOURCE was not at DEST; *lost* are
@@ -15,6 +15,7 @@ huggingface_hub's CommitScheduler with a folder in place of the Hub (in the kern
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -100,6 +101,7 @@ while True:
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[bytes]:
+    """Start a program that is given as text."""
     return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stderr=subprocess.DEVNULL)
 
 
@@ -129,6 +131,7 @@ class Watch:
         self.read = 0
 
     def look(self) -> None:
+        """Read what is new at DEST, and note what of SOURCE is not there."""
         for entry in os.scandir(self.dest):
             if entry.name.startswith(".") or not entry.is_file():
                 continue
@@ -176,6 +179,7 @@ class Watch:
 
 
 def same(one: Path, other: Path) -> bool:
+    """Tell whether two files are the same version: their beginnings say which that is."""
     if not other.exists() or one.stat().st_size != other.stat().st_size:
         return False
     with open(one, "rb") as first, open(other, "rb") as second:
@@ -190,7 +194,8 @@ def keeper_of(home: Path) -> int:
     return 0
 
 
-def kills(way: str, count: int, folder: Path, largest: float, seed: int) -> list[object]:
+def kills(way: str, count: int, folder: Path, largest: float, seed: int, gap: float) -> list[object]:
+    """Return a row of the table."""
     code = {"keep": KEEP, "scheduler": SCHEDULER, "cp -ru": CRON}[way]
     dice = random.Random(seed)
     with tempfile.TemporaryDirectory(dir=folder) as made:
@@ -203,7 +208,7 @@ def kills(way: str, count: int, folder: Path, largest: float, seed: int) -> list
         killed = {"kernel": 0, "keeper": 0, "writer": 0}
         try:
             while sum(killed.values()) < count:
-                ends = time.monotonic() + dice.random() * 0.8
+                ends = time.monotonic() + dice.random() * 2 * gap
                 watch.look()
                 time.sleep(max(0.0, ends - time.monotonic()))
                 victim = dice.choice(["kernel", "keeper", "writer"] if way == "keep" else ["kernel", "writer"])
@@ -232,17 +237,13 @@ def kills(way: str, count: int, folder: Path, largest: float, seed: int) -> list
                 process.kill()
                 process.wait()
             if number := keeper_of(home):
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
         late = sorted(watch.late) or [0.0]
-        torn_at_end = [
-            path.name for path in dest.iterdir() if path.is_file() and path.name[0] != "." and not is_whole(path)
-        ]
-        beside = [path.name for path in dest.iterdir() if "(kept" in path.name]
-        if beside:
-            print("beside:", beside)
+        there = [path for path in dest.iterdir() if path.is_file() and path.name[0] != "."]
+        torn_at_end = [path for path in there if not is_whole(path)]
+        if wrong := [path.name for path in there if "(kept" in path.name] + missing:
+            print("taken for another's, or missing:", wrong)
         return [
             way, sum(killed.values()), watch.read, len(watch.torn), len(torn_at_end),
             len(watch.lost) + len(missing), f"{late[len(late) // 2]:.1f} s", f"{late[-1]:.1f} s",
@@ -250,6 +251,7 @@ def kills(way: str, count: int, folder: Path, largest: float, seed: int) -> list
 
 
 def cpu_of(number: int) -> float:
+    """Return how many seconds of a core a process has used."""
     fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -274,7 +276,7 @@ def idle(folder: Path, seconds: float) -> None:
         share = (cpu_of(number) - before) / (time.monotonic() - began)
         memory = next(line for line in Path(f"/proc/{number}/status").read_text().splitlines() if "VmRSS" in line)
         print(
-            f"idle: {len(status.kept)} files (first push {took:.1f} s): {share:.3%} of a core over {seconds:.0f} s;",
+            f"idle: {len(status.kept)} files (first push {took:.1f} s): {share:.3%} of a core;",
             memory,
         )
         core.kept(source, stop=True)
@@ -289,8 +291,7 @@ def speed(folder: Path, rounds: int) -> None:
         source, ours, theirs = Path(made, "big"), [], []
         block = random.Random(1).randbytes(1 << 20)
         with open(source, "wb") as file:
-            for _ in range(1000):
-                file.write(block)
+            file.writelines(block for _ in range(1000))
         os.sync()
         for number in range(rounds):
             dest = FolderDestination(Path(made, f"ours-{number}"), "k")
@@ -312,19 +313,21 @@ def speed(folder: Path, rounds: int) -> None:
 
 
 def main() -> None:
+    """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="+", choices=["kills", "idle", "speed"])
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--largest", type=float, default=200e6, help="bytes")
     parser.add_argument("--ways", nargs="+", default=["keep", "scheduler", "cp -ru"])
+    parser.add_argument("--gap", type=float, default=1.5, help="seconds between two kills, on average")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     if "kills" in args.what:
         heads = ["way", "kills", "versions read", "torn", "torn at the end", "lost", "late, median", "late, worst"]
-        rows = [kills(way, args.kills, args.folder, args.largest, args.seed) for way in args.ways]
+        rows = [kills(way, args.kills, args.folder, args.largest, args.seed, args.gap) for way in args.ways]
         print("\n".join("| " + " | ".join(map(str, row)) + " |" for row in [heads, ["---"] * len(heads), *rows]))
     if "idle" in args.what:
         idle(args.folder, args.seconds)
