@@ -104,10 +104,10 @@ def test_files_in_files() -> None:
     assert found.others == [
         "one",
         "two",
-        f"-c {here}/sub/limits.txt",
+        f"--constraint {here}/sub/limits.txt",
         f"--find-links {here}/sub/wheels",
         "three",
-        f"-c {here}/sub/limits.txt",
+        f"--constraint {here}/sub/limits.txt",
     ]
     assert found.names == ["one", "two", "three"]
 

@@ -24,6 +24,7 @@ from colab_magics.core.common.settings import Settings
 from colab_magics.core.git.specs import Spec, is_bare, parse_spec
 from colab_magics.core.http import links
 from colab_magics.core.packages import installed, requirements
+from colab_magics.core.packages.pip_args import parse_line
 from colab_magics.core.secrets import secrets
 from colab_magics.core.syncing.manifest import Manifest, write_whole
 from colab_magics.errors import PlanError, StepError
@@ -160,9 +161,8 @@ class Lock:
         given = iter(words)
         for word in given:
             text = f"{word} {next(given, '')}" if word in {"-r", "--requirement"} else word
-            inner = requirements.nested(text, Path("arguments"))
-            if inner and inner[0] == "-r":
-                yield from ("-r", self._pinned_file(str(inner[1]), folder))
+            if files := parse_line(text).files:
+                yield from ("-r", self._pinned_file(files[0], folder))
             else:
                 yield self._pinned_line(word)
 
@@ -184,7 +184,7 @@ class Lock:
 
     def _pinned_line(self, text: str) -> str:
         line = requirements.repository(text)
-        if not isinstance(line, requirements.Repository):
+        if line is None or line.is_excluded:
             return text
         parts = [f"subdirectory={line.spec.subdirectory}"] if line.spec.subdirectory else []
         extras = f"[{','.join(line.spec.extras)}]" if line.spec.extras else ""

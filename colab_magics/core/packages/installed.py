@@ -10,8 +10,10 @@ import importlib
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -20,17 +22,10 @@ from packaging.utils import canonicalize_name
 
 from colab_magics.core.git.specs import canonical
 
-__all__ = [
-    "INFO",
-    "Dist",
-    "from_folder",
-    "from_repository",
-    "same_archive",
-    "snapshot",
-]
+__all__ = ["Dist", "from_folder", "from_repository", "same_archive", "snapshot"]
 
 #: The folder of a distribution's metadata.
-INFO = re.compile(r"^(?P<name>[A-Za-z0-9][\w.]*)-(?P<version>[^-]+)\.dist-info$")
+_INFO = re.compile(r"^(?P<name>[A-Za-z0-9][\w.]*)-(?P<version>[^-]+)\.dist-info$")
 
 
 @dataclass(frozen=True)
@@ -57,10 +52,13 @@ class Dist:
         For one from an archive its digest, as ``sha256=HEX``.
     place : str
         The folder of its metadata.
+    distribution : importlib.metadata.Distribution
+        What Python's own library knows of it.
     """
 
     key: str
     version: str
+    distribution: metadata.Distribution = field(compare=False, repr=False)
     url: str = ""
     commit: str | None = None
     subdirectory: str | None = None
@@ -69,13 +67,26 @@ class Dist:
     digest: str | None = None
     place: str = ""
 
+    @cached_property
+    def _metadata(self) -> str:
+        """Its metadata but for the readme, a line a field: a parser of mail takes ten times as long."""
+        text = self.distribution.read_text("METADATA") or self.distribution.read_text("PKG-INFO") or ""
+        return re.sub(r"\n[ \t]+", " ", text.partition("\n\n")[0])
+
     @property
     def name(self) -> str:
         """The name as its metadata writes it."""
-        try:
-            return str(metadata.distribution(self.key).metadata["Name"])
-        except (metadata.PackageNotFoundError, KeyError):
-            return self.key
+        match = re.search(r"^Name:[ \t]*(.*\S)", self._metadata, re.MULTILINE)
+        return match[1] if match else self.key
+
+    @cached_property
+    def requires(self) -> list[str] | None:
+        """What it requires, as PEP 508 writes it; None when its metadata cannot be read."""
+        if not self._metadata:
+            return None
+        if not self.place.endswith(".dist-info"):  # in an older form they are in a file of their own
+            return self.distribution.requires or []
+        return re.findall(r"^Requires-Dist:[ \t]*(.*\S)", self._metadata, re.MULTILINE | re.IGNORECASE)
 
     @property
     def folder(self) -> Path | None:
@@ -106,7 +117,9 @@ def snapshot() -> dict[str, Dist]:
     """Read every installed distribution, by its comparable name; of two with one name the first on the path counts."""
     importlib.invalidate_caches()
     found: dict[str, Dist] = {}
-    for distribution in metadata.distributions():
+    # What lies in the working folder is a project's own, and no installation: pip does not look there either.
+    path = [entry for entry in sys.path if os.path.abspath(entry) != os.getcwd()]
+    for distribution in metadata.distributions(path=path):
         dist = _dist(distribution)
         if dist:
             found.setdefault(dist.key, dist)
@@ -114,27 +127,30 @@ def snapshot() -> dict[str, Dist]:
 
 
 def _dist(distribution: metadata.Distribution) -> Dist | None:
-    place = getattr(distribution, "_path", None)  # the folder of its metadata; no public name for it exists
+    place = str(getattr(distribution, "_path", ""))  # the folder of its metadata; no public name for it exists
     # Parsing the metadata of some hundred distributions takes longer than asking a host for a ref.
-    if match := INFO.match(os.path.basename(str(place))):
-        key, version = canonicalize_name(match["name"]), match["version"]
-    else:
-        name = distribution.metadata["Name"]
-        if not name:
-            return None
-        key, version = canonicalize_name(name), distribution.version
-    try:
-        stamp = os.stat(str(place)).st_mtime_ns
-    except OSError:
-        stamp = 0
+    match = _INFO.match(os.path.basename(place))
+    name = match["name"] if match else distribution.metadata["Name"]
+    if not name:
+        return None
+    key, version = canonicalize_name(name), match["version"] if match else distribution.version
+    stamp = os.stat(place).st_mtime_ns if os.path.exists(place) else 0
     with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError, OSError):
         if text := distribution.read_text("direct_url.json"):
             data = json.loads(text)
-            commit = (data.get("vcs_info") or {}).get("commit_id")
-            editable = bool((data.get("dir_info") or {}).get("editable"))
-            subdirectory, digest = data.get("subdirectory"), (data.get("archive_info") or {}).get("hash")
-            return Dist(key, version, data["url"], commit, subdirectory, editable, stamp, digest, str(place))
-    return Dist(key, version, stamp=stamp, place=str(place))
+            return Dist(
+                key,
+                version,
+                distribution,
+                url=data["url"],
+                commit=(data.get("vcs_info") or {}).get("commit_id"),
+                subdirectory=data.get("subdirectory"),
+                editable=bool((data.get("dir_info") or {}).get("editable")),
+                stamp=stamp,
+                digest=(data.get("archive_info") or {}).get("hash"),
+                place=place,
+            )
+    return Dist(key, version, distribution, stamp=stamp, place=place)
 
 
 def from_repository(dists: Iterable[Dist], url: str, subdirectory: str | None) -> Dist | None:

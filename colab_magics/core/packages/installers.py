@@ -233,17 +233,12 @@ def for_uv(options: Options, indexes: Indexes) -> tuple[tuple[str, ...], dict[st
     return tuple(words), env
 
 
-def _is_plain(path: Path, above: tuple[Path, ...] = ()) -> bool:
+def _is_plain(path: Path) -> bool:
     """Tell whether every line of a requirements file, and of those that it names, is a project with its versions."""
     try:
-        lines = list(requirements.lines(path)) if path not in above else ["--itself"]
-    except (OSError, ValueError, LookupError):
+        return all(map(is_named, requirements.whole(path)))
+    except InstallError:
         return False
-    for line in lines:
-        inner = requirements.nested(line, path)
-        if not (_is_plain(inner[1], (*above, path)) if inner else is_named(line)):
-            return False
-    return True
 
 
 def _to_user_site() -> bool:

@@ -16,10 +16,10 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from colab_magics.core.git.specs import Spec, parse_spec
-from colab_magics.core.packages.pip_args import is_named, parse_line
+from colab_magics.core.packages.pip_args import PipArguments, is_named, parse_line
 from colab_magics.errors import InstallError, TokenError
 
-__all__ = ["Repository", "Requirements", "clone", "lines", "nested", "read", "repository"]
+__all__ = ["Repository", "Requirements", "clone", "lines", "read", "repository", "whole"]
 
 # As pip's `req_file.py` has them; the longer ones first, whose beginnings are others.
 _BOMS = [(codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -39,11 +39,14 @@ class Repository:
         The project's name, where the line has one.
     editable : bool
         Whether it is to be developed in place.
+    is_excluded : bool
+        Whether a marker says that it is not for this Python.
     """
 
     spec: Spec
     name: str | None = None
     editable: bool = False
+    is_excluded: bool = False
 
 
 @dataclass
@@ -88,11 +91,29 @@ def read(path: Path) -> Requirements:
         When a token stands in one.
     """
     found = Requirements()
-    _read(path, found, ())
+    for text in whole(path):
+        try:
+            line = repository(text)
+        except TokenError:
+            raise TokenError(
+                f"a token stands in {str(path)!r}: revoke it, make a new one, put that into the token file, and write "
+                "the address in the requirements without it"
+            ) from None
+        if line is None:
+            found.others.append(text)
+        elif not line.is_excluded:
+            found.repositories.append(line)
     return found
 
 
-def _read(path: Path, found: Requirements, above: tuple[Path, ...]) -> None:
+def whole(path: Path, above: tuple[Path, ...] = ()) -> Iterator[str]:
+    """Yield the lines of a requirements file and, in their place, of those that it names; paths become absolute.
+
+    Raises
+    ------
+    InstallError
+        When a file does not exist or cannot be read.
+    """
     if path.resolve() in above:
         raise InstallError(f"the requirements file {str(path)!r} names itself; take that line out")
     try:
@@ -106,23 +127,19 @@ def _read(path: Path, found: Requirements, above: tuple[Path, ...]) -> None:
         reason = getattr(error, "strerror", None) or "it is not text of its encoding"
         raise InstallError(f"the requirements file {str(path)!r} cannot be read: {reason}; correct it") from None
     for text in texts:
-        if inner := nested(text, path):
-            if inner[0] == "-r":
-                _read(inner[1], found, (*above, path.resolve()))
-            else:
-                found.others.append(f"-c {os.path.abspath(inner[1])}")
-            continue
-        try:
-            line = repository(text)
-        except TokenError:
-            raise TokenError(
-                f"a token stands in {str(path)!r}: revoke it, make a new one, put that into the token file, and write "
-                "the address in the requirements without it"
-            ) from None
-        if line is None:
-            found.others.append(_absolute(text, path))
-        elif isinstance(line, Repository):
-            found.repositories.append(line)
+        asked = parse_line(text)
+        if asked.files and "://" not in asked.files[0]:
+            yield from whole(path.parent / asked.files[0], (*above, path.resolve()))
+        else:
+            yield _absolute(text, asked, path.parent)
+
+
+def _absolute(text: str, asked: PipArguments, folder: Path) -> str:
+    for option in ("constraint", "find-links"):
+        for name in asked.options.get(option, []):
+            if "://" not in name and (option == "constraint" or (folder / name).exists()):
+                return f"--{option} {os.path.abspath(folder / name)}"
+    return text
 
 
 def lines(path: Path) -> Iterator[str]:
@@ -157,17 +174,8 @@ def _text(data: bytes) -> str:
         return data.decode(locale.getpreferredencoding(False))
 
 
-def nested(text: str, path: Path) -> tuple[str, Path] | None:
-    """Return ``-r`` or ``-c`` and the file, for a line that names another file, relative to the one it stands in."""
-    asked = parse_line(text)
-    for option, names in (("-r", asked.files), ("-c", asked.constraints)):
-        if names and "://" not in names[0]:
-            return option, path.parent / names[0]
-    return None
-
-
-def repository(text: str) -> Repository | bool | None:
-    """Read a line as a repository: None for any other line, False for one that its marker excludes."""
+def repository(text: str) -> Repository | None:
+    """Read a line as a repository; None for any other line."""
     editables = parse_line(text).editables
     if editables:
         text = editables[0]
@@ -181,8 +189,6 @@ def repository(text: str) -> Repository | bool | None:
     plain = re.sub(r"[\[\]]", "", url)
     try:
         named = Requirement(f"{head or 'unnamed'} @ {plain}{address['rest'] or ''}")
-        if named.marker and not named.marker.evaluate({"extra": ""}):
-            return False
         spec = parse_spec(url)
     except (InvalidRequirement, InstallError):
         return None  # the installer knows better, or says so
@@ -192,7 +198,8 @@ def repository(text: str) -> Repository | bool | None:
     name = named.name if head else egg[1] if egg else None
     extras = tuple(sorted(named.extras)) or tuple((egg[2] or "").replace(" ", "").split(",") if egg and egg[2] else ())
     spec = replace(spec, text=text, extras=extras or spec.extras)
-    return Repository(spec, name, editable=bool(editables))
+    is_excluded = bool(named.marker and not named.marker.evaluate({"extra": ""}))
+    return Repository(spec, name, editable=bool(editables), is_excluded=is_excluded)
 
 
 def clone(text: str) -> str | None:
@@ -201,11 +208,4 @@ def clone(text: str) -> str | None:
         found = repository(text)
     except TokenError:  # whoever installs it says so
         return None
-    return found.spec.repository if isinstance(found, Repository) else None
-
-
-def _absolute(text: str, path: Path) -> str:
-    for folder in parse_line(text).options.get("find-links", []):
-        if "://" not in folder and (path.parent / folder).exists():
-            return f"--find-links {os.path.abspath(path.parent / folder)}"
-    return text
+    return found.spec.repository if found and not found.is_excluded else None

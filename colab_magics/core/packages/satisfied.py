@@ -9,16 +9,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion
 
 from colab_magics.core.git.checkout import head, origin
 from colab_magics.core.git.specs import Spec, canonical
 from colab_magics.core.packages import installed, pip_args, requirements
 from colab_magics.core.packages.installed import Dist, same_archive
-from colab_magics.core.packages.metadata import InstalledMetadata, allows, applies, parsed
 from colab_magics.core.packages.pip_args import PipArguments
+from colab_magics.core.packages.requirements import Repository
+from colab_magics.errors import InstallError
 
 __all__ = ["arguments_hold", "dependencies_hold", "lines_hold", "requirement_holds"]
 
@@ -62,11 +66,10 @@ def arguments_hold(arguments: Sequence[str], *, folder: Path | None = None) -> b
     bool
         False also when that cannot be proved.
     """
-    asked, configuration = pip_args.parse(arguments), _configuration()
-    if asked.is_empty or configuration.may_decide or not configuration.is_empty:
+    asked, configured = pip_args.parse(arguments), PipArguments(options=pip_args.configured())
+    if asked.is_empty or not configured.is_empty:
         return False
-    proof = _Proof()
-    return proof.all_hold(configuration, Path(), ()) and proof.all_hold(asked, folder or Path(), ())
+    return _Proof().all_hold([configured, asked], folder or Path())
 
 
 def lines_hold(lines: Iterable[str]) -> bool:
@@ -82,60 +85,52 @@ def lines_hold(lines: Iterable[str]) -> bool:
     bool
         False also when that cannot be proved.
     """
-    proof, configuration = _Proof(), _configuration()
-    return (
-        not configuration.may_decide
-        and proof.all_hold(configuration, Path(), ())
-        and all(proof.line_holds(line, Path(), ()) for line in lines)
-    )
-
-
-def _configuration() -> PipArguments:
-    return PipArguments(options=pip_args.configured())
+    configured = PipArguments(options=pip_args.configured())
+    return _Proof().all_hold([configured, *map(pip_args.parse_line, lines)], Path())
 
 
 class _Proof:
     """One question, and what was looked at for it."""
 
     def __init__(self) -> None:
-        self._metadata = InstalledMetadata()
+        self._dists = installed.snapshot()
         self._seen: set[tuple[str, frozenset[str]]] = set()
-        self._dists: dict[str, Dist] | None = None
 
-    def all_hold(self, asked: PipArguments, folder: Path, above: tuple[Path, ...], *, deps: bool = True) -> bool:
-        deps = deps and not asked.no_deps
+    def all_hold(self, asked: Iterable[PipArguments], folder: Path, *, deps: bool = True) -> bool:
+        try:
+            return all(self._holds(each, folder, deps=deps and not each.no_deps) for each in asked)
+        except InstallError:  # a file that cannot be read
+            return False
+
+    def _holds(self, asked: PipArguments, folder: Path, *, deps: bool) -> bool:
         return (
             not asked.may_decide
-            and all(self._constraints_hold(folder / name, above) for name in asked.constraints)
+            and all(map(self._constraints_hold, map(folder.joinpath, asked.constraints)))
             and all(self.target_holds(text, deps=deps) for text in asked.targets)
-            and all(self._file_holds(folder / name, above, deps=deps) for name in asked.files)
             and all(self._editable_holds(text, deps=deps) for text in asked.editables)
+            and all(
+                self.all_hold(map(pip_args.parse_line, requirements.whole(folder / name)), folder, deps=deps)
+                for name in asked.files
+            )
         )
-
-    def line_holds(self, line: str, folder: Path, above: tuple[Path, ...], *, deps: bool = True) -> bool:
-        return self.all_hold(pip_args.parse_line(line), folder, above, deps=deps)
 
     def target_holds(self, text: str, *, deps: bool = True) -> bool:
         repository = requirements.repository(text)
-        if isinstance(repository, requirements.Repository):
-            return self._repository_holds(repository, deps=deps)
         if repository is not None:
-            return True
+            return repository.is_excluded or self._repository_holds(repository, deps=deps)
         if "://" in text and " @ " not in text:
-            dist = next((dist for dist in self.dists.values() if same_archive(dist, text)), None)
+            dist = next((dist for dist in self._dists.values() if same_archive(dist, text)), None)
             return dist is not None and (not deps or self.dependencies_hold(dist.key))
-        requirement = parsed(text)
+        requirement = _parsed(text)
         if requirement is None:
             return False
-        if not applies(text, ""):
+        if not _applies(text, ""):
             return True
-        found = self._metadata.find(requirement.name)
-        if found is None or not allows(text, found.version):
+        dist = self._find(requirement.name)
+        if dist is None or not _allows(text, dist.version):
             return False
-        if requirement.url:
-            dist = self.dists.get(canonicalize_name(requirement.name))
-            if dist is None or not same_archive(dist, requirement.url):
-                return False
+        if requirement.url and not same_archive(dist, requirement.url):
+            return False
         return not deps or self.dependencies_hold(requirement.name, requirement.extras)
 
     def dependencies_hold(self, name: str, extras: Iterable[str] = ()) -> bool:
@@ -143,54 +138,44 @@ class _Proof:
         if key in self._seen:  # they may go in circles
             return True
         self._seen.add(key)
-        found = self._metadata.find(name)
-        if found is None:
+        dist = self._find(name)
+        if dist is None or dist.requires is None:
             return False
-        for text in found.requires:
-            if not any(applies(text, extra) for extra in ("", *key[1])):
+        for text in dist.requires:
+            if not any(_applies(text, extra) for extra in ("", *key[1])):
                 continue
             # An address in it was followed when it was installed; a ref in that may have moved since.
-            requirement = parsed(text)
-            if requirement is None:
-                return False
-            inner = self._metadata.find(requirement.name)
-            if inner is None or not allows(text, inner.version):
+            requirement = _parsed(text)
+            inner = self._find(requirement.name) if requirement else None
+            if requirement is None or inner is None or not _allows(text, inner.version):
                 return False
             if not self.dependencies_hold(requirement.name, requirement.extras):
                 return False
         return True
 
-    @property
-    def dists(self) -> dict[str, Dist]:
-        """Everything that is installed, with where it came from."""
-        if self._dists is None:
-            self._dists = installed.snapshot()
-        return self._dists
+    def _find(self, name: str) -> Dist | None:
+        return self._dists.get(canonicalize_name(name))
 
-    def _repository_holds(self, repository: requirements.Repository, *, deps: bool) -> bool:
+    def _repository_holds(self, repository: Repository, *, deps: bool) -> bool:
         spec = repository.spec
-        if repository.name:
-            dist = self.dists.get(canonicalize_name(repository.name))
-        else:
-            dist = installed.from_repository(self.dists.values(), spec.url, spec.subdirectory)
+        dist = installed.from_repository(self._dists.values(), spec.url, spec.subdirectory)
         if dist is None or not _FULL.fullmatch(spec.ref or "") or dist.commit != spec.ref:
             return False
-        if canonical(dist.url) != canonical(spec.url) or dist.subdirectory != spec.subdirectory:
+        if repository.name and dist.key != canonicalize_name(repository.name):
             return False
         return not deps or self.dependencies_hold(dist.key, spec.extras)
 
     def _editable_holds(self, text: str, *, deps: bool) -> bool:
         """Tell whether a folder or a repository's clone is installed in place, with all that it requires now."""
         repository = requirements.repository(text)
-        if isinstance(repository, requirements.Repository):
+        if repository is not None:
             dist = self._clone_of(repository.spec)
             extras = repository.spec.extras
         else:
             match = re.fullmatch(r"(?P<path>[^\[:]+?)(?:\[(?P<extras>[^\]/]*)\])?", text)
             if not match:
                 return False
-            folder = Path(os.path.expanduser(match["path"]))
-            dist = installed.from_folder(self.dists.values(), folder)
+            dist = installed.from_folder(self._dists.values(), Path(os.path.expanduser(match["path"])))
             extras = tuple(extra.strip() for extra in (match["extras"] or "").split(",") if extra.strip())
         if dist is None or dist.folder is None or not dist.editable or dist.is_older_than(dist.folder):
             return False
@@ -201,49 +186,53 @@ class _Proof:
     def _clone_of(self, spec: Spec) -> Dist | None:
         """Return what is installed in place from a repository's clone that stands at the commit that is asked for."""
         part = Path(spec.subdirectory or "")
-        for dist in self.dists.values():
-            if not dist.editable or dist.folder is None or not _FULL.fullmatch(spec.ref or ""):
-                continue
-            clone = dist.folder.parents[len(part.parts) - 1] if part.parts else dist.folder
-            if clone / part == dist.folder and canonical(origin(clone)) == canonical(spec.url):
-                return dist if head(clone) == spec.ref else None
+        for dist in self._dists.values():
+            if dist.editable and dist.folder and _FULL.fullmatch(spec.ref or ""):
+                clone = dist.folder.parents[len(part.parts) - 1] if part.parts else dist.folder
+                if clone / part == dist.folder and canonical(origin(clone)) == canonical(spec.url):
+                    return dist if head(clone) == spec.ref else None
         return None
 
-    def _file_holds(self, path: Path, above: tuple[Path, ...], *, deps: bool = True) -> bool:
-        texts = _lines(path)
-        if texts is None or path.resolve() in above:
-            return False
-        inner = (*above, path.resolve())
-        return all(self.line_holds(text, path.parent, inner, deps=deps) for text in texts)
-
-    def _constraints_hold(self, path: Path, above: tuple[Path, ...]) -> bool:
+    def _constraints_hold(self, path: Path) -> bool:
         """Tell whether what is installed of the projects that a constraints file names has the versions it allows."""
-        texts = _lines(path)
-        if texts is None or path.resolve() in above:
-            return False
-        inner = (*above, path.resolve())
-        for text in texts:
-            asked = pip_args.parse_line(text)
-            if asked.may_decide or asked.editables:
+        for asked in map(pip_args.parse_line, requirements.whole(path)):
+            if asked.may_decide or asked.editables or asked.files:
                 return False
-            if not all(self._constraints_hold(path.parent / name, inner) for name in asked.constraints + asked.files):
+            if not all(map(self._constraints_hold, map(Path, asked.constraints))):
                 return False
             if not all(map(self._is_allowed, asked.targets)):
                 return False
         return True
 
     def _is_allowed(self, text: str) -> bool:
-        requirement = parsed(text)
+        requirement = _parsed(text)
         if requirement is None:
             return False
-        if not applies(text, ""):
-            return True
-        found = self._metadata.find(requirement.name)
-        return found is None or (not requirement.url and allows(text, found.version))
+        dist = self._find(requirement.name)
+        return not _applies(text, "") or dist is None or (not requirement.url and _allows(text, dist.version))
 
 
-def _lines(path: Path) -> list[str] | None:
+@lru_cache(maxsize=8192)
+def _parsed(text: str) -> Requirement | None:
+    """Return a requirement, or None when the text is none. It is shared: not to be changed."""
     try:
-        return list(requirements.lines(path))
-    except (OSError, ValueError, LookupError):
+        return Requirement(text)
+    except InvalidRequirement:
         return None
+
+
+@lru_cache(maxsize=32768)
+def _applies(text: str, extra: str) -> bool:
+    """Tell whether a requirement counts when this extra is asked for; the empty one stands for none."""
+    requirement = _parsed(text)
+    return requirement is None or requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+@lru_cache(maxsize=32768)
+def _allows(text: str, version: str) -> bool:
+    """Tell whether a requirement is met by a version, which may be a pre-release: it is there already."""
+    requirement = _parsed(text)
+    try:
+        return requirement is not None and requirement.specifier.contains(version, prereleases=True)
+    except InvalidVersion:
+        return False
