@@ -36,14 +36,14 @@ def imported(place: Place) -> str:
     return place.venv.run(SHOW).stdout.strip()
 
 
-@pytest.mark.parametrize("options", ["", "src='.'", "folder", "earlier"])
+@pytest.mark.parametrize("options", ["", "src='.'", "folder"])
 def test_a_flat_package_is_imported_from_its_clone(options: str, either: Place, box: Sandbox) -> None:
     """At once, in the process that installed it and had imported the folder, and in a fresh one; again it is done."""
     flat = box.private_repo("acme/flatlib", FLAT)
     clone = Path("flatlib") if options else Path("src/flatlib")
     spec, more = repr(flat.spec), options or "src=None"
-    if options in {"folder", "earlier"}:
-        spec, more = ("'./flatlib'" if options == "folder" else spec), "src=None"
+    if options == "folder":
+        spec, more = "'./flatlib'", "src=None"
         subprocess.run(["git", "clone", "-q", str(flat.folder), "flatlib"], check=True)
         subprocess.run(["git", "remote", "set-url", "origin", flat.url], cwd="flatlib", check=True)
     before = "try: import flatlib\nexcept ImportError: pass\n"

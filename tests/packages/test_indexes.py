@@ -20,7 +20,6 @@ from installing import INSTALLERS, Place, wheelhouse
 from colab_magics.core import Settings
 from colab_magics.core.git.broker import Broker
 from colab_magics.core.packages.indexes import Indexes
-from colab_magics.core.secrets.secrets import Credential, Secret
 from colab_magics.errors import InstallError, TokenError
 from colab_magics.sandbox import Sandbox
 from colab_magics.sandbox.watch import Watch, find_secret
@@ -193,28 +192,28 @@ def test_an_index_without_its_token_shows_nothing(either: Place, box: Sandbox, i
     assert 200 not in {status for _, status in index.statuses}
 
 
-def test_addresses_carry_a_user_name_and_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_carry_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """The address's own name, the token file's, or that of any token; a password in it is refused."""
     monkeypatch.setenv("GITLAB_TOKEN", "glpat-0123456789abcdefghij")
     indexes = Indexes(Settings())
     for typed, expected in (
-        ("https://gitlab.com/api/v4/simple", "https://__token__@gitlab.com/api/v4/simple"),
-        ("https://deploy@gitlab.com/x", "https://deploy@gitlab.com/x"),
+        ("https://gitlab.com/api/v4/simple", "https://gitlab.com/api/v4/simple"),
+        ("https://deploy@gitlab.com/x", "https://gitlab.com/x"),
         ("https://pypi.org/simple", "https://pypi.org/simple"),
         ("https://gitlab.com.evil.example/simple", "https://gitlab.com.evil.example/simple"),
     ):
         assert indexes.address(typed) == expected
     assert (
         Indexes(Settings()).line("--extra-index-url=https://x:${T}@gitlab.com/s")
-        == "--extra-index-url https://__token__@gitlab.com/s"
+        == "--extra-index-url https://gitlab.com/s"
     )
     for line in ("numpy", "--extra-index-url https://x:${T}@other.example/s", "--find-links wheels"):
         assert indexes.line(line) == line
     indexes = Indexes(Settings())
-    assert indexes.options("https://pypi.org/simple", ["https://gitlab.com/s"])[2:] == (
+    assert indexes.options("https://pypi.org/simple", ["https://gitlab.com/s"])[2:] == [
         "--extra-index-url",
-        "https://__token__@gitlab.com/s",
-    )
+        "https://gitlab.com/s",
+    ]
     with pytest.raises(TokenError, match="revoke") as caught:
         indexes.address("https://me:hunter2hunter2@gitlab.com/simple")
     assert "hunter2" not in repr(caught.value)
@@ -224,35 +223,20 @@ def test_addresses_carry_a_user_name_and_no_password(monkeypatch: pytest.MonkeyP
         indexes.address("gitlab.com/simple")
 
 
-def test_the_keyring_command_answers_for_its_indexes_only() -> None:
-    """Not for a bare host (what pip asks for after a redirect), another host, plain http, or another user."""
-    secret = Secret(TOKEN, "a test")
-    with Broker({"github.com": Credential(secret)}) as broker:
-        indexes = Indexes(Settings())
-        indexes.credentials["gitlab.com"] = Credential(secret, "__token__")
+def test_a_host_alone_is_shown_its_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By the user name of its address, the token file's, or that of any token; no other host is, nor a part of one."""
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", f"https://me:{TOKEN}@example.org/simple")
+    monkeypatch.setenv("GITLAB_TOKEN", "glpat-0123456789abcdefghij")
+    indexes = Indexes(Settings())
+    for address in ("https://deploy@gitlab.com/simple", "https://pypi.org/simple"):
+        indexes.address(address)
+    with Broker({}) as broker:
         env = indexes.environment(broker)
-
-        def ask(*words: str) -> tuple[str, int]:
-            done = subprocess.run(["keyring", *words], env=env, capture_output=True, text=True, check=False)
-            return done.stdout, done.returncode
-
-        address = "https://gitlab.com/api/v4/simple"
-        assert ask("get", address, "__token__") == (f"{TOKEN}\n", 0)
-        assert ask("get", "--mode", "creds", address) == (f"__token__\n{TOKEN}\n", 0)
-        found = json.loads(ask("--mode=creds", "--output=json", "get", address, "__token__")[0])
-        assert found == {"username": "__token__", "password": TOKEN}
-        for words in (
-            ["get", "gitlab.com", "__token__"],
-            ["get", "http://gitlab.com/simple", "__token__"],
-            ["get", "https://gitlab.com.evil.example/simple", "__token__"],
-            ["get", "https://gitlab.com@evil.example/simple", "__token__"],
-            ["get", "https://github.com/acme", "__token__"],
-            ["get", "https://gitlab.com/simple", "me"],
-            ["--mode=creds", "get", "gitlab.com"],
-            ["set", address, "__token__"],
-            ["get"],
-            [],
-        ):
-            assert ask(*words) == ("", 1), words
+        assert env["PIP_EXTRA_INDEX_URL"] == "https://example.org/simple"
         assert not [name for name, value in env.items() if TOKEN in value]
-    assert not broker.folder.exists()
+        found = netrc.netrc(env["NETRC"])
+    assert (found.authenticators("example.org") or ())[::2] == ("me", TOKEN)
+    assert (found.authenticators("gitlab.com") or ())[::2] == ("deploy", "glpat-0123456789abcdefghij")
+    for other in ("gitlab.com.evil.example", "evil-gitlab.com", "pypi.org"):
+        assert found.authenticators(other) is None
+    assert not Path(env["NETRC"]).exists()

@@ -1,4 +1,4 @@
-"""Which of pip and uv installs, and the same request said to either."""
+"""Which of pip and uv installs, and the same said to either."""
 
 from __future__ import annotations
 
@@ -12,19 +12,9 @@ from installing import find_uv, wheelhouse
 from colab_magics.core import Settings
 from colab_magics.core.packages import installers, pip_args
 from colab_magics.core.packages.indexes import Indexes
-from colab_magics.core.packages.installers import Installer, InstallRequest, choose, for_uv
+from colab_magics.core.packages.installers import Installer, choose, for_uv
 from colab_magics.core.packages.pip_args import configured, merged, parse
 from colab_magics.errors import InstallError
-
-REQUEST = InstallRequest(
-    targets=("a @ git+https://github.com/x/a@1", "/src/b"),
-    editables=("/src/c",),
-    files=(Path("r.txt"),),
-    constraints=(Path("/limits.txt"),),
-    names=("numpy", "pandas"),
-    indexes=("--index-url", "https://pypi.example.org/simple"),
-)
-WHAT = ["-e", "/src/c", "-r", "r.txt", "-c", "/limits.txt", "a @ git+https://github.com/x/a@1", "/src/b"]
 
 
 @pytest.fixture
@@ -47,13 +37,10 @@ def ask(words: str) -> list[str] | None:
     return [*chosen.options, *asked.targets] if chosen.uv and not asked.is_empty else None
 
 
-def test_a_request_is_said_in_each_ones_words() -> None:
+def test_an_upgrade_is_said_in_each_ones_words() -> None:
     """uv's --upgrade would upgrade every dependency; pip's means what is named."""
-    assert REQUEST.for_pip() == ["--index-url", "https://pypi.example.org/simple", *WHAT]
-    assert REQUEST.for_uv() == WHAT
-    ways = InstallRequest(("a",), names=("numpy",), upgrade=True, force=True, no_deps=True, config_settings=("a=b",))
-    assert ways.for_pip() == ["--upgrade", "--force-reinstall", "--no-deps", "--config-settings", "a=b", "a"]
-    assert ways.for_uv() == ["--upgrade-package", "numpy", "--reinstall", "--no-deps", "-C", "a=b", "a"]
+    assert Installer().upgrade(["numpy"]) == ["--upgrade"]
+    assert Installer("uv").upgrade(["numpy", "a"]) == ["--upgrade-package", "numpy", "--upgrade-package", "a"]
 
 
 @pytest.mark.usefixtures("own")
@@ -107,7 +94,7 @@ def test_what_is_configured_for_pip_is_said_to_uv(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PIP_CONFIG_FILE", "pip.conf")
     told = (
         "--constraint limits.txt --extra-index-url https://two.example.org/simple "
-        "--extra-index-url https://me@three.example.org/simple --index-url https://one.example.org/simple "
+        "--extra-index-url https://three.example.org/simple --index-url https://one.example.org/simple "
         "--allow-insecure-host one.example.org --index-strategy unsafe-best-match six"
     )
     assert ask("six") == told.split()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import re
 import shlex
 import shutil
 import socket
@@ -60,8 +59,6 @@ class Broker:
 
     Attributes
     ----------
-    indexes : dict of str to Credential
-        For each host of a package index, what an installer shows it.
     folder : Path
         A folder that only this user can enter, gone when the broker is closed.
     refused : set of str
@@ -72,7 +69,6 @@ class Broker:
 
     def __init__(self, credentials: Mapping[str, Credential | None]) -> None:
         self.credentials = dict(credentials)
-        self.indexes: dict[str, Credential] = {}
         self.refused: set[str] = set()
         self.asked: set[str] = set()
         self._tried: dict[str, int] = {}
@@ -228,8 +224,6 @@ class Broker:
     def answer(self, question: bytes) -> bytes:
         """Return the answer to a helper's question, as `credential_helper` passes it on."""
         operation, *lines = question.decode("utf-8", "replace").splitlines() or [""]
-        if operation == "keyring":
-            return self._password(*lines[:2])
         given = dict(line.partition("=")[::2] for line in lines)
         host = given.get("host", "").lower()
         credential = self.credentials.get(host)
@@ -244,18 +238,6 @@ class Broker:
             return b"quit=1\n"
         username = self._usernames(host, credential)[self._tried.get(host, 0)]
         return f"username={username}\npassword={credential.token.reveal()}\n".encode()
-
-    def _password(self, service: str = "", username: str = "") -> bytes:
-        """Answer an installer's question for the password of an index."""
-        # A bare host in place of an address is what pip asks for after a redirect: it gets nothing.
-        address = re.match(r"(https?)://(?:[^/@]*@)?([^/]+)", service)
-        scheme, host = (address[1], address[2].lower()) if address else ("", "")
-        credential = self.indexes.get(host)
-        if self._closing or credential is None or username not in {"", credential.username}:
-            return b""
-        if scheme != "https" and not is_loopback(host.partition(":")[0]):
-            return b""
-        return f"{credential.username}\n{credential.token.reveal()}".encode()
 
 
 _lasting: Broker | None = None

@@ -1,8 +1,7 @@
-"""Private package indexes: their passwords reach pip and uv through a keyring command that asks the broker.
+"""Private package indexes: their passwords reach pip and uv in a netrc file that is on no disk.
 
-Both know keyring's command line (``keyring get SERVICE USERNAME``) as a source of passwords. A small script of that
-name, first on the path, passes the question on; so an index's address carries a user name and nothing else. Where the
-token itself is the user name they find it in a netrc file that is on no disk.
+So an index's address carries no credentials, and a host's are shown to that host alone. The file's format is that of
+``ftp``; both installers find it by the variable ``NETRC``.
 """
 
 from __future__ import annotations
@@ -10,16 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from colab_magics import masking
 from colab_magics.core.common.addresses import is_loopback
 from colab_magics.core.common.settings import Settings
-from colab_magics.core.git import credential_helper
 from colab_magics.core.git.broker import Broker
 from colab_magics.core.secrets import hosts, secrets
 from colab_magics.core.secrets.secrets import Credential, Secret
@@ -53,17 +49,16 @@ class Indexes:
     Attributes
     ----------
     credentials : dict of str to Credential
-        For each host, with its port where it has one, what its index is shown.
+        For each host, with its port where it has one, what its index is shown, with a user name.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.credentials: dict[str, Credential] = {}
-        self._logins: dict[str, Secret] = {}
         # Now, before anything is started: a variable that holds a known secret reaches no child.
         self._cleaned = self._without_passwords(os.environ)
 
-    def options(self, index: str | None, extra: Iterable[str]) -> tuple[str, ...]:
+    def options(self, index: str | None, extra: Sequence[str]) -> list[str]:
         """Return the options of pip and uv for the indexes that a call names.
 
         Raises
@@ -73,10 +68,8 @@ class Indexes:
         InstallError
             When an address is none, or a token for its host would go over plain http.
         """
-        found = ["--index-url", self.address(index)] if index else []
-        for url in extra:
-            found += ["--extra-index-url", self.address(url)]
-        return tuple(found)
+        named = [("--index-url", url) for url in [index] if url] + [("--extra-index-url", url) for url in extra]
+        return [word for option, url in named for word in (option, self.address(url))]
 
     def line(self, text: str) -> str:
         """Return a line of a requirements file, without the credentials of the index that it may name."""
@@ -87,37 +80,34 @@ class Indexes:
         return f"{match['option']} {self.address(url)}"
 
     def address(self, url: str) -> str:
-        """Return an index's address with the user name that its password is asked for, and without a password."""
+        """Return an index's address; without a user name where that and a password are known from now on."""
         parts = urlsplit(url)
-        if parts.password:
-            if len("".join(parts.password.split())) >= 8:
-                masking.register(unquote(parts.password))
-            raise _typed(parts)
-        if hosts.takes_token_as_username(_host(parts)) and len(parts.username or "") >= 8:
-            masking.register(unquote(parts.username or ""))
-            raise _typed(parts)
+        password = _password(parts)
+        if parts.password or len(password) >= 8:
+            if len("".join(password.split())) >= 8:
+                masking.register(password)
+            raise TokenError(
+                f"a token stands in the address of the index on {parts.hostname}: revoke it, make a new one, put that "
+                "into the token file for this host, and give the address without it"
+            )
         credential = self._known(url)
-        if credential is None:
-            return url
-        return self._keep(parts, credential)
+        return self._keep(parts, credential) if credential else url
 
     def environment(self, broker: Broker) -> dict[str, str]:
-        """Return the environment for an installer that finds the passwords of these indexes with the broker."""
+        """Return the environment for an installer that finds these passwords while the broker is open."""
         env = broker.environment({**os.environ, **self._cleaned})
         if self.credentials:
-            broker.indexes = dict(self.credentials)
-            env["PATH"] = os.pathsep.join([_keyring(broker), env["PATH"]])
-            env |= {"PIP_KEYRING_PROVIDER": "subprocess", "UV_KEYRING_PROVIDER": "subprocess"}
-        if self._logins:
             env["NETRC"] = broker.unstored("netrc", self._netrc())
         return env
 
     def _netrc(self) -> str:
-        """Return the user's own netrc file, with a line for each host before it that wants its token as a user name."""
-        lines = [
-            f"machine {host.partition(':')[0]} login {token.reveal()} password {_NO_PASSWORD}\n"
-            for host, token in self._logins.items()
-        ]
+        """Return the user's own netrc file, with a line for each host before it."""
+        lines = []
+        for host, credential in self.credentials.items():
+            login = (credential.username, credential.token.reveal())
+            if hosts.takes_token_as_username(host):
+                login = (credential.token.reveal(), _NO_PASSWORD)
+            lines.append(f"machine {host.partition(':')[0]} login {login[0]} password {login[1]}\n")
         with contextlib.suppress(OSError, UnicodeDecodeError):  # most have none
             lines.append(Path(os.environ.get("NETRC") or Path.home() / ".netrc").read_text("utf-8"))
         return "".join(lines)
@@ -134,20 +124,15 @@ class Indexes:
 
     def _keep(self, parts: SplitResult, credential: Credential) -> str:
         host = _host(parts)
-        if hosts.takes_token_as_username(host):
-            self._logins[host] = credential.token
-            return urlunsplit(parts._replace(netloc=host))
         username = unquote(parts.username or "") or credential.username or _USERNAME
         self.credentials[host] = Credential(credential.token, username)
-        return urlunsplit(parts._replace(netloc=f"{username}@{host}"))
+        return urlunsplit(parts._replace(netloc=host))
 
     def without_password(self, url: str, source: str) -> str:
-        """Return the address of a configured index without its password, which is asked for from now on."""
+        """Return the address of a configured index without its password, which is known from now on."""
         parts = urlsplit(url)
-        password = parts.username if hosts.takes_token_as_username(_host(parts)) else parts.username and parts.password
-        if len(password or "") < 8:
-            return url
-        return self._keep(parts, Credential(Secret(unquote(password or ""), source)))
+        password = _password(parts)
+        return self._keep(parts, Credential(Secret(password, source))) if len(password) >= 8 else url
 
     def _without_passwords(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the variables that name indexes with a password, without it: build scripts see them too."""
@@ -162,23 +147,8 @@ class Indexes:
         return cleaned
 
 
-def _keyring(broker: Broker) -> str:
-    """Write the keyring command into the broker's folder, and return the folder to put first on the path."""
-    folder = broker.folder / "bin"
-    if not folder.exists():
-        folder.mkdir()
-        words = (sys.executable, "-I", "-S", credential_helper.__file__, str(broker.folder / "socket"), "keyring")
-        script = folder / "keyring"
-        script.write_text(f'#!/bin/sh\nexec {" ".join(map(shlex.quote, words))} "$@"\n', "utf-8")
-        script.chmod(0o700)
-    return str(folder)
-
-
-def _typed(parts: SplitResult) -> TokenError:
-    return TokenError(
-        f"a token stands in the address of the index on {parts.hostname}: revoke it, make a new one, put that into the "
-        "token file for this host, and give the address without it"
-    )
+def _password(parts: SplitResult) -> str:
+    return unquote((parts.username if hosts.takes_token_as_username(_host(parts)) else parts.password) or "")
 
 
 def _host(parts: SplitResult) -> str:

@@ -146,9 +146,9 @@ def pip_install(arguments: Sequence[str], *, settings: Settings | None = None, p
 
         def run() -> None:
             env = {**indexes.environment(broker), "TMPDIR": scratch}
-            done = installer.run_words(asked.targets if installer.is_told else arguments, env)
+            done = installer.run(asked.targets if installer.is_told else arguments, env)
             if done.status and installer.uv and installers.has_pip():
-                done = Installer().run_words(arguments, env)
+                done = Installer().run(arguments, env)
             auth_retry.check(done, "pip install", None, broker)
 
         retry.run(broker, run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -16,7 +16,7 @@ from colab_magics.core.common.results import InstallResult, Package
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.git import lfs, refs
 from colab_magics.core.git.broker import Broker
-from colab_magics.core.git.checkout import checkout, contains, fetch_large, head, origin
+from colab_magics.core.git.checkout import checkout, contains, fetch_large, head
 from colab_magics.core.git.refs import Remote
 from colab_magics.core.git.specs import Spec, canonical
 from colab_magics.core.packages import (
@@ -32,8 +32,7 @@ from colab_magics.core.packages import (
 from colab_magics.core.packages import stale_modules as modules
 from colab_magics.core.packages.indexes import Indexes
 from colab_magics.core.packages.installed import Dist
-from colab_magics.core.packages.installers import Installer, InstallRequest
-from colab_magics.core.packages.pip_args import PipArguments
+from colab_magics.core.packages.installers import Installer
 from colab_magics.core.packages.requirements import Requirements
 from colab_magics.core.secrets import tokenfile
 from colab_magics.core.secrets.secrets import Credential
@@ -44,6 +43,8 @@ __all__ = ["Installation", "Item", "Options"]
 #: Where clones to develop in go by default, as pip's. One in the working folder itself would be imported in place of
 #: the package that it holds, as an empty namespace: Python looks there first.
 _SRC = "src"
+#: For what is there, and is to be replaced.
+_AGAIN = ("--force-reinstall", "--no-deps")
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,6 @@ class Item:
         return (self.folder or Path()) / (self.spec.subdirectory or "")
 
     @property
-    def argument(self) -> str:
-        """What an installer is told, for a folder or a clone: its path, with the extras."""
-        return os.path.abspath(self.project) + self._extras
-
-    @property
-    def _extras(self) -> str:
-        return f"[{','.join(self.spec.extras)}]" if self.spec.extras else ""
-
-    @property
     def known_as(self) -> str | None:
         """The name that an installer is told: pip finds a wheel that it built before by it, and extras need it.
 
@@ -113,6 +105,14 @@ class Item:
         """
         known = self.name or (self.before.key if self.before else None)
         return known or (self.spec.repository if self.spec.extras else None)
+
+    def words(self) -> list[str]:
+        """Return what an installer is told: a repository at its commit, so that a wheel built once is used again."""
+        extras = f"[{','.join(self.spec.extras)}]" if self.spec.extras else ""
+        if self.folder is not None:
+            return [*["-e"] * self.editable, os.path.abspath(self.project) + extras]
+        commit = self.remote.commit if self.remote else ""
+        return [_requirement(f"{self.known_as or ''}{extras}", self.spec.url, commit, self.spec.subdirectory)]
 
     def is_same(self, other: Item) -> bool:
         """Tell whether another item asks for the same thing."""
@@ -133,14 +133,6 @@ class Item:
         """Tell whether its commit is what is installed."""
         dist = self.find(dists)
         return bool(dist and self.remote and dist.is_at(self.remote.commit))
-
-    def requirement(self) -> str:
-        """Return it as an installer's argument: at its commit, so that a wheel that was built once is used again."""
-        part = f"#subdirectory={self.spec.subdirectory}" if self.spec.subdirectory else ""
-        address = f"git+{self.spec.url}@{self.remote.commit if self.remote else ''}{part}"
-        if not self.known_as:
-            return address
-        return f"{self.known_as}{self._extras} @ {address}"
 
 
 class Installation:
@@ -200,8 +192,8 @@ class Installation:
             imported = modules.imported(folder for folder in folders if folder)
             # All that an installer and its builds leave behind when they are interrupted goes with this folder.
             with tempfile.TemporaryDirectory(prefix="colab_magics-") as self.scratch:
-                request = self._request()
-                self.retry.run(broker, lambda: self._install(todo, request, broker))
+                words = self._choose()
+                self.retry.run(broker, lambda: self._install(todo, words, broker))
                 news = [dist for key, dist in installed.snapshot().items() if before.get(key) != dist]
                 self.retry.run(broker, lambda: self._fill(news, broker))
         after = installed.snapshot()
@@ -259,7 +251,7 @@ class Installation:
     def _compare(self, item: Item, before: dict[str, Dist]) -> None:
         """Decide whether an item is installed already, at its commit and with all that it requires."""
         if item.remote is not None and item.editable:
-            item.folder = self._clone_of(item.spec)
+            item.folder = (self.options.src or Path(_SRC)) / item.spec.repository
         item.before = item.find(before.values())
         if item.before is None:
             return
@@ -272,70 +264,54 @@ class Installation:
             item.done = satisfied.dependencies_hold(item.before.key, item.spec.extras)
         item.done = item.done and not self.options.force
 
-    def _clone_of(self, spec: Spec) -> Path:
-        """Return the folder of a clone; one that an earlier version made in the working folder stays where it is."""
-        folder = (self.options.src or Path(_SRC)) / spec.repository
-        earlier = Path(spec.repository)
-        if self.options.src is None and not folder.exists() and canonical(origin(earlier)) == canonical(spec.url):
-            return earlier
-        return folder
-
     def _is_there(self, clone: Path, remote: Remote) -> bool:
         # A branch that is followed may have its owner's own commits on top; a tag or a commit is meant exactly.
         return contains(clone, remote.commit) if remote.branch else head(clone) == remote.commit
 
-    def _request(self) -> InstallRequest:
-        """Choose the installer, and return the request for the files' lines, without their repositories.
+    def _choose(self) -> list[str]:
+        """Choose the installer, and return what it is told beside the items.
 
-        Lines that hold are among them: what they say of indexes and versions counts for the repositories too.
+        Lines that hold are among that: what they say of indexes and versions counts for the repositories too.
         """
-        lines, files = self.others.others, list[Path]()
+        lines = self.others.others
+        asked = pip_args.parse(self._index_options)
+        for line in lines:
+            if index := pip_args.parse_line(line).options.get("index-url"):
+                asked.options["index-url"] = index
+        self.installer = installers.choose(self.settings.installer, self.indexes, asked)
+        words = [word for path in self.options.constraints for word in ("-c", str(path))]
+        words += ["--no-deps"] * self.options.no_deps + ["--force-reinstall"] * self.options.force
+        words += self.installer.upgrade(self.others.names) if self.options.upgrade else []
         if lines:
             path = Path(self.scratch, "requirements.txt")
             path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-            files.append(path)
-        asked = pip_args.parse(self._index_options).options
-        for line in lines:
-            options = pip_args.parse_line(line).options
-            asked |= {"index-url": options["index-url"]} if "index-url" in options else {}
-        self.installer = installers.choose(self.settings.installer, self.indexes, PipArguments(options=asked))
-        return InstallRequest(
-            files=tuple(files),
-            names=tuple(self.others.names),
-            constraints=self.options.constraints,
-            indexes=self._index_options,
-            upgrade=self.options.upgrade,
-            force=self.options.force,
-            no_deps=self.options.no_deps,
-        )
+            words += ["-r", str(path)]
+        return words
 
-    def _install(self, todo: Sequence[Item], request: InstallRequest, broker: Broker) -> None:
+    def _install(self, todo: Sequence[Item], words: Sequence[str], broker: Broker) -> None:
         for item in todo:
             if item.folder is not None and item.remote is not None:
                 if not item.folder.exists():
                     self.progress.say(f"cloning {item.spec.shown} into {item.folder}")
                 checkout(item.spec, item.remote, item.folder, broker)
-        self._call(request, todo, broker)
+        self._call(words, todo, broker)
         # pip leaves a package alone whose version is the one it has, whatever commit it was built from.
         after = installed.snapshot()
-        again = InstallRequest(force=True, no_deps=True, indexes=self._index_options)
         if left := [item for item in todo if item.folder is None and not item.is_installed(after.values())]:
-            self._call(again, left, broker)
+            self._call(_AGAIN, left, broker)
         hidden = [
             item for item in todo if item.editable and (dist := item.find(after.values())) and modules.is_hidden(dist)
         ]
         if hidden:
-            self._call(replace(again, config_settings=("editable_mode=compat",)), hidden, broker)
+            self._call([*_AGAIN, "--config-settings", "editable_mode=compat"], hidden, broker)
 
     def _fill(self, news: Sequence[Dist], broker: Broker) -> None:
         """Fetch the content of files that are mere pointers to Git LFS, or say how to come by it."""
         found = {dist: lfs.pointers(dist.place) for dist in news if dist.commit}
         hollow = [dist for dist, files in found.items() if files]
         if hollow and lfs.is_available():
-            request = InstallRequest(
-                tuple(map(installers.pinned, hollow)), force=True, no_deps=True, indexes=self._index_options
-            )
-            self._call(request, [], broker, lfs.FRESH)
+            words = [_requirement(dist.key, dist.url, dist.commit or "", dist.subdirectory) for dist in hollow]
+            self._call([*_AGAIN, *words], [], broker, lfs.FRESH)
             found = {dist: lfs.pointers(dist.place) for dist in hollow}
         told = {dist.name: files for dist, files in found.items()}
         for item in self.items:
@@ -346,15 +322,17 @@ class Installation:
                 self.progress.say(lfs.warning(label, files))
 
     def _call(
-        self, request: InstallRequest, items: Sequence[Item], broker: Broker, more: dict[str, str] | None = None
+        self, words: Sequence[str], items: Sequence[Item], broker: Broker, more: dict[str, str] | None = None
     ) -> None:
         label = ", ".join(item.spec.shown for item in items) or "requirements"
         named, more = list(items), more or {}
         while True:
+            every = [*words, *(word for item in named for word in item.words())]
+            every += () if self.installer.uv else self._index_options  # uv has been told when it was chosen
             env = {**self.indexes.environment(broker), "TMPDIR": self.scratch, **more}
             self.progress.begin(f"installing {label}")
             try:
-                done = self.installer.run(_with_items(request, named), env)
+                done = self.installer.run(every, env)
             finally:
                 self.progress.end()
             modules.activate_user_site()
@@ -395,12 +373,9 @@ class Installation:
 _warned: set[Path] = set()
 
 
-def _with_items(request: InstallRequest, items: Sequence[Item]) -> InstallRequest:
-    targets = [
-        item.argument if item.folder else item.requirement() for item in items if not (item.folder and item.editable)
-    ]
-    editables = [item.argument for item in items if item.folder and item.editable]
-    return replace(request, targets=(*request.targets, *targets), editables=tuple(editables))
+def _requirement(name: str, url: str, commit: str, subdirectory: str | None) -> str:
+    address = f"git+{url}@{commit}{f'#subdirectory={subdirectory}' if subdirectory else ''}"
+    return f"{name} @ {address}" if name else address
 
 
 def _leave_out(output: str, items: list[Item]) -> bool:

@@ -1,4 +1,4 @@
-"""pip and uv: which one installs, and the same request said to either.
+"""pip and uv: which one installs, and the same said to either.
 
 uv is quicker, and pip is what a person has configured: uv is told what stands in pip's configuration, and where it
 cannot do the same, pip installs.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import shutil
 import site
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,11 +20,10 @@ from colab_magics.core.common import process
 from colab_magics.core.common.environment import child_path
 from colab_magics.core.packages import pip_args, requirements
 from colab_magics.core.packages.indexes import Indexes
-from colab_magics.core.packages.installed import Dist
 from colab_magics.core.packages.pip_args import Options, PipArguments, is_named
 from colab_magics.errors import InstallError
 
-__all__ = ["InstallRequest", "Installer", "choose", "find_uv", "for_uv", "has_pip", "pinned"]
+__all__ = ["Installer", "choose", "find_uv", "for_uv", "has_pip"]
 
 # As environment variables and not as options: a pip that is too old to know one passes over it.
 _PIP_WAYS = {
@@ -37,12 +35,9 @@ _PIP_WAYS = {
 }
 #: They decide nothing about what is installed.
 _HARMLESS = frozenset(
-    re.findall(
-        r"[\w-]+",
-        """break-system-packages cache-dir config-file debug default-timeout disable-pip-version-check log no-cache-dir
-        no-color no-input no-warn-conflicts no-warn-script-location progress-bar quiet resume-retries retries
-        root-user-action timeout verbose""",
-    )
+    """break-system-packages cache-dir config-file debug default-timeout disable-pip-version-check log no-cache-dir
+    no-color no-input no-warn-conflicts no-warn-script-location progress-bar quiet resume-retries retries
+    root-user-action timeout verbose""".split()  # noqa: SIM905 - as a list it would fill a page
 )
 #: For pip's options uv's own, and the variables by which uv is told the same already: those count more.
 _FOR_UV = {
@@ -58,62 +53,6 @@ _FOR_UV = {
 }
 _OF_INDEXES = frozenset(["cert", "client-cert", "extra-index-url", "index-url", "proxy", "trusted-host"])
 _UV_FILES = ("UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_OVERRIDE")
-
-
-@dataclass(frozen=True)
-class InstallRequest:
-    """What is to be installed, and how.
-
-    Attributes
-    ----------
-    targets : tuple of str
-        Requirements and folders.
-    editables : tuple of str
-        Folders to be developed in place.
-    files, constraints : tuple of Path
-        Requirements and constraints files.
-    names : tuple of str
-        The projects that the files name, for an upgrade of just these.
-    upgrade, force, no_deps : bool
-        As pip's ``--upgrade``, ``--force-reinstall`` and ``--no-deps``.
-    indexes : tuple of str
-        ``--index-url`` and ``--extra-index-url`` with their values; uv is told of them when it is chosen.
-    config_settings : tuple of str
-        For the build, each as ``KEY=VALUE``.
-    """
-
-    targets: tuple[str, ...] = ()
-    editables: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
-    constraints: tuple[Path, ...] = ()
-    names: tuple[str, ...] = ()
-    upgrade: bool = False
-    force: bool = False
-    no_deps: bool = False
-    indexes: tuple[str, ...] = ()
-    config_settings: tuple[str, ...] = ()
-
-    def for_pip(self) -> list[str]:
-        """Return it as arguments of ``pip install``."""
-        flags = (("--upgrade", self.upgrade), ("--force-reinstall", self.force), ("--no-deps", self.no_deps))
-        settings = [word for setting in self.config_settings for word in ("--config-settings", setting)]
-        return [*(flag for flag, on in flags if on), *settings, *self.indexes, *self._words()]
-
-    def for_uv(self) -> list[str]:
-        """Return it as arguments of ``uv pip install``.
-
-        uv's ``--upgrade`` would upgrade every dependency too. pip's upgrades what is named, and a dependency only when
-        it must; for uv that is ``--upgrade-package``.
-        """
-        words = [word for name in self.names if self.upgrade for word in ("--upgrade-package", name)]
-        words += ["--reinstall"] * self.force + ["--no-deps"] * self.no_deps
-        return [*words, *(word for setting in self.config_settings for word in ("-C", setting)), *self._words()]
-
-    def _words(self) -> list[str]:
-        words: list[str] = []
-        for option, values in (("-e", self.editables), ("-r", self.files), ("-c", self.constraints)):
-            words += [word for value in values for word in (option, str(value))]
-        return [*words, *self.targets]
 
 
 @dataclass(frozen=True)
@@ -137,16 +76,19 @@ class Installer:
     env: Mapping[str, str] = field(default_factory=lambda: _PIP_WAYS)
     is_told: bool = False
 
-    def run(self, request: InstallRequest, env: Mapping[str, str]) -> process.Finished:
-        """Install."""
-        return self.run_words(request.for_uv() if self.uv else request.for_pip(), env)
-
-    def run_words(self, words: Sequence[str], env: Mapping[str, str]) -> process.Finished:
+    def run(self, words: Sequence[str], env: Mapping[str, str]) -> process.Finished:
         """Install what these arguments say, in the program's own words."""
         command = [sys.executable, "-m", "pip", "install"]
         if self.uv:
             command = [self.uv, "pip", "install", "--python", sys.executable, "--no-progress", "--color", "never"]
         return process.run([*command, *self.options, *words], env={**env, **self.env})
+
+    def upgrade(self, names: Iterable[str]) -> list[str]:
+        """Return the words that upgrade what is named, and a dependency only when it must.
+
+        That is pip's ``--upgrade``; uv's would upgrade every dependency too.
+        """
+        return [word for name in names for word in ("--upgrade-package", name)] if self.uv else ["--upgrade"]
 
 
 def has_pip() -> bool:
@@ -268,9 +210,3 @@ def _check_files(where: str, paths: Sequence[str]) -> None:
     for path in paths:
         if "://" not in path and not Path(path).exists():
             raise InstallError(f"the {where} names {path!r}, which does not exist; correct it, or take it out")
-
-
-def pinned(dist: Dist) -> str:
-    """Return what is installed from a repository, as an argument that installs just that."""
-    part = f"#subdirectory={dist.subdirectory}" if dist.subdirectory else ""
-    return f"{dist.key} @ git+{dist.url}@{dist.commit}{part}"

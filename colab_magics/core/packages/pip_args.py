@@ -25,19 +25,14 @@ Options = dict[str, list[str]]
 
 #: They change nothing when every requirement is met: pip takes what is installed, a pre-release too, before it looks
 #: anywhere.
-FLAGS = re.findall(
-    r"[\w-]+",
-    """break-system-packages check-build-dependencies compile debug disable-pip-version-check ignore-requires-python
-    isolated no-build-isolation no-cache-dir no-clean no-color no-compile no-index no-input no-use-pep517 no-user
-    no-warn-conflicts no-warn-script-location pre prefer-binary quiet use-pep517 user verbose""",
-)
-_VALUED = re.findall(
-    r"[\w-]+",
-    """build-constraint cache-dir cert client-cert config-file config-setting config-settings default-timeout
+FLAGS = """break-system-packages check-build-dependencies compile debug disable-pip-version-check
+    ignore-requires-python isolated no-build-isolation no-cache-dir no-clean no-color no-compile no-index no-input
+    no-use-pep517 no-user no-warn-conflicts no-warn-script-location pre prefer-binary quiet use-pep517 user
+    verbose""".split()  # noqa: SIM905 - as a list it would fill a page
+_VALUED = """build-constraint cache-dir cert client-cert config-file config-setting config-settings default-timeout
     exists-action extra-index-url find-links global-option index-url keyring-provider no-binary only-binary progress-bar
     proxy pypi-url resume-retries retries root-user-action timeout trusted-host upgrade-strategy uploaded-prior-to
-    use-deprecated use-feature""",
-)
+    use-deprecated use-feature""".split()  # noqa: SIM905 - as above
 _HANDLED = ["constraint", "editable", "requirement"]
 _UNDECIDING = frozenset([*FLAGS, *_VALUED, *_HANDLED, "no-deps"])
 _DECIDING = ["abi", "group", "implementation", "log", "platform", "prefix", "python", "python-version", "report",
