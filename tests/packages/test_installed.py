@@ -62,7 +62,7 @@ def test_an_imported_module_is_stale_when_its_file_changed(site: Path, monkeypat
     (site / "zz_space" / "inner" / "__init__.py").write_text("x = 2\n")
     (site / "zz_same.py").write_text("x = 1\n")
     (site / "zz_gone.py").unlink()
-    assert stale_modules.stale(before, []) == ["zz_gone", "zz_pack", "zz_space.inner"]
+    assert stale_modules.stale(before, {}, {}) == ["zz_gone", "zz_pack", "zz_space.inner"]
     for module in (zz_gone, zz_pack, zz_pack.part, zz_same, zz_space, zz_space.inner):
         monkeypatch.delitem(sys.modules, module.__name__)
 
@@ -78,6 +78,7 @@ def test_a_module_that_lay_elsewhere_is_stale(site: Path, tmp_path: Path, monkey
     (info / "RECORD").write_text("zz_lib.py,,\n")
     (site / "zz_lib.py").write_text("x = 2\n")
     monkeypatch.syspath_prepend(str(site))
-    assert stale_modules.stale(before, ["zz-lib"]) == ["zz_lib"]
-    assert stale_modules.stale(before, []) == []
+    after = {"zz-lib": installed.snapshot()["zz-lib"]}
+    assert stale_modules.stale(before, {}, after) == ["zz_lib"]
+    assert stale_modules.stale(before, after, after) == []
     monkeypatch.delitem(sys.modules, zz_lib.__name__)

@@ -200,7 +200,7 @@ class Installation:
         changed = {key for key, dist in after.items() if before.get(key) != dist}
         modules.activate(before, after)
         result = self._result(before, after, changed)
-        result.stale = modules.stale(imported, changed, modules.left(before, after))
+        result.stale = modules.stale(imported, before, after)
         result.restart_needed = bool(result.stale)
         return result
 

@@ -89,6 +89,19 @@ class Dist:
         return re.findall(r"^Requires-Dist:[ \t]*(.*\S)", self._metadata, re.MULTILINE | re.IGNORECASE)
 
     @property
+    def files(self) -> list[metadata.PackagePath]:
+        """What was installed, as far as it is recorded."""
+        return self.distribution.files or []
+
+    @property
+    def tops(self) -> set[str]:
+        """The packages and modules at its top, as setuptools names them, else as its files lie."""
+        if told := self.distribution.read_text("top_level.txt"):
+            return set(told.split())
+        paths = [file for file in self.files if file.suffix == ".py" and not file.parts[0].startswith("..")]
+        return {path.parts[0] if len(path.parts) > 1 else path.stem for path in paths}
+
+    @property
     def folder(self) -> Path | None:
         """The folder that it was installed from, if any."""
         parts = urlsplit(self.url)

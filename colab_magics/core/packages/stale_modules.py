@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import importlib.machinery
@@ -13,22 +12,21 @@ import site
 import sys
 import sysconfig
 from collections.abc import Container, Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 
 from colab_magics.core.packages.installed import Dist
 
-__all__ = ["Print", "activate", "activate_user_site", "imported", "is_hidden", "left", "stale"]
+__all__ = ["Fingerprint", "activate", "activate_user_site", "imported", "is_hidden", "stale"]
 
 #: What tells two contents of a file apart: a digest, or where that would cost too much its size and time.
-Print = tuple[int, int] | bytes
+Fingerprint = tuple[int, int] | bytes
 
 _LARGEST = 1 << 20  # bytes of a file that is read to tell whether it changed
 _SOURCES = {".py", ".pyi"}
 _FINDER = re.compile(r"__editable__.*_finder\.py")
 
 
-def imported(folders: Iterable[Path] = ()) -> dict[str, tuple[str, Print]]:
+def imported(folders: Iterable[Path] = ()) -> dict[str, tuple[str, Fingerprint]]:
     """List the modules that this process has imported from where installations go.
 
     Parameters
@@ -38,53 +36,51 @@ def imported(folders: Iterable[Path] = ()) -> dict[str, tuple[str, Print]]:
 
     Returns
     -------
-    dict of str to (str, Print)
+    dict of str to (str, Fingerprint)
         For each module its file, and what that file is now.
     """
     roots = _roots({*_site_folders(), *map(str, folders)})
-    found: dict[str, tuple[str, Print]] = {}
+    found: dict[str, tuple[str, Fingerprint]] = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or not _is_in(file, roots):
-            continue
-        if (print_ := _print(file)) is not None:
+        if isinstance(file, str) and _is_in(file, roots) and (print_ := _fingerprint(file)) is not None:
             found[name] = file, print_
     return found
 
 
-def left(before: Mapping[str, Dist], after: Mapping[str, Dist]) -> list[Path]:
-    """Return the folders that a distribution was developed in and now is not: it was moved, or installed as others."""
-    pairs = ((dist.folder, after.get(key)) for key, dist in before.items() if dist.editable)
-    return [old for old, dist in pairs if old and dist and not (dist.editable and dist.folder == old)]
-
-
-def stale(before: Mapping[str, tuple[str, Print]], changed: Iterable[str], folders: Iterable[Path] = ()) -> list[str]:
+def stale(
+    imported: Mapping[str, tuple[str, Fingerprint]], before: Mapping[str, Dist], after: Mapping[str, Dist]
+) -> list[str]:
     """Name the imported modules that are older than what is installed now.
 
     Parameters
     ----------
-    before : mapping
+    imported : mapping
         What `imported` returned before the installation.
-    changed : iterable of str
-        The distributions that it changed.
-    folders : iterable of Path
-        Those that `left` names: what was imported from there is another's now.
+    before, after : mapping
+        What was installed then, and what is installed now.
 
     Returns
     -------
     list of str
         Packages rather than each of their modules.
     """
-    roots = _roots(folders)
-    names = {name for name, (file, print_) in before.items() if _print(file) != print_ or _is_in(file, roots)}
-    for distribution in changed:
-        for top in _top_names(distribution):
+    roots = _roots(_left(before, after))
+    names = {name for name, (file, print_) in imported.items() if _fingerprint(file) != print_ or _is_in(file, roots)}
+    for dist in after.values():
+        for top in dist.tops if before.get(dist.key) != dist else ():
             file = getattr(sys.modules.get(top), "__file__", None)
             # It lay elsewhere when it was imported: in a clone, in the working folder.
-            if file and (origin := _origin(top)) and not _same(origin, file):
+            if file and (origin := _origin(top)) and os.path.realpath(origin) != os.path.realpath(file):
                 names.add(top)
     # setuptools' finder of an editable installation is nobody's package.
     return sorted({_package(name) for name in names if not name.startswith("__editable__")})
+
+
+def _left(before: Mapping[str, Dist], after: Mapping[str, Dist]) -> list[Path]:
+    """Return the folders that a distribution was developed in and now is not: what is imported from there is old."""
+    pairs = ((dist.folder, after.get(key)) for key, dist in before.items() if dist.editable)
+    return [old for old, dist in pairs if old and dist and not (dist.editable and dist.folder == old)]
 
 
 def activate_user_site() -> None:
@@ -105,21 +101,20 @@ def activate(before: Mapping[str, Dist], after: Mapping[str, Dist]) -> None:
     Python reads ``.pth`` files only when it starts. A folder that was imported as an empty namespace, in place of the
     package that it holds, is forgotten; one that a distribution was developed in before counts last.
     """
-    names = [key for key, dist in after.items() if dist.editable and before.get(key) != dist]
-    places = [Path(str(file.locate())) for name in names for file in _files(name)]
+    news = [dist for key, dist in after.items() if dist.editable and before.get(key) != dist]
+    places = [Path(str(file.locate())) for dist in news for file in dist.files]
     _forget_finders({place.stem for place in places})
     for place in places:
         if place.suffix == ".pth":
             site.addpackage(str(place.parent), place.name, None)
-    old, new = _roots(left(before, after)), _roots(folder for key in names if (folder := after[key].folder))
+    old, new = _roots(_left(before, after)), _roots(dist.folder for dist in news if dist.folder)
     sys.path.sort(key=lambda path: path != "" and _is_in(path, old) > _is_in(path, new))
     importlib.invalidate_caches()
-    for name in names:
-        for top in _tops(name):
-            module = sys.modules.get(top)
-            if module is not None and getattr(module, "__file__", None) is None and _origin(top):
-                for known in [known for known in sys.modules if known == top or known.startswith(f"{top}.")]:
-                    del sys.modules[known]
+    for top in (top for dist in news for top in dist.tops):
+        module = sys.modules.get(top)
+        if module is not None and getattr(module, "__file__", None) is None and _origin(top):
+            for known in [known for known in sys.modules if known == top or known.startswith(f"{top}.")]:
+                del sys.modules[known]
 
 
 def _forget_finders(names: Container[str]) -> None:
@@ -136,21 +131,8 @@ def is_hidden(dist: Dist) -> bool:
 
     setuptools' finder is asked after the path, where any folder of the package's name is a namespace.
     """
-    has_finder = any(_FINDER.fullmatch(file.name) for file in _files(dist.key))
-    return has_finder and any(Path(top).is_dir() and not Path(top, "__init__.py").exists() for top in _tops(dist.key))
-
-
-def _files(name: str) -> list[metadata.PackagePath]:
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.distribution(name).files or []
-    return []
-
-
-def _tops(name: str) -> list[str]:
-    """Name the packages and modules that setuptools says a distribution has."""
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return (metadata.distribution(name).read_text("top_level.txt") or "").split()
-    return []
+    has_finder = any(_FINDER.fullmatch(file.name) for file in dist.files)
+    return has_finder and any(Path(top).is_dir() and not Path(top, "__init__.py").exists() for top in dist.tops)
 
 
 def _site_folders() -> set[str]:
@@ -166,7 +148,7 @@ def _is_in(path: str, roots: tuple[str, ...]) -> bool:
     return f"{os.path.realpath(path)}{os.sep}".startswith(roots)
 
 
-def _print(file: str) -> Print | None:
+def _fingerprint(file: str) -> Fingerprint | None:
     try:
         status = os.stat(file)
         if os.path.splitext(file)[1] in _SOURCES and status.st_size <= _LARGEST:
@@ -177,21 +159,12 @@ def _print(file: str) -> Print | None:
     return status.st_size, status.st_mtime_ns
 
 
-def _top_names(name: str) -> set[str]:
-    paths = [file for file in _files(name) if file.suffix == ".py" and not file.parts[0].startswith("..")]
-    return {path.parts[0] if len(path.parts) > 1 else path.stem for path in paths}
-
-
 def _origin(top: str) -> str | None:
     try:
         spec = importlib.machinery.PathFinder.find_spec(top)
     except (ImportError, ValueError, AttributeError):
         return None
     return spec.origin if spec else None
-
-
-def _same(one: str, other: str) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _package(name: str) -> str:
