@@ -22,12 +22,10 @@ __all__ = [
     "Remote",
     "TryAgainError",
     "explain",
-    "near_refs",
     "pick_ref",
     "resolve",
 ]
 
-_FULL = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
 _TIMEOUT = 120.0  # seconds for one ls-remote
 
@@ -84,7 +82,7 @@ class Remote:
     branch: str | None = None
 
 
-def resolve(wanted: Sequence[Spec], broker: Broker, *, jobs: int = 8) -> list[Remote]:
+def resolve(wanted: Sequence[Spec], broker: Broker) -> list[Remote]:
     """Ask the hosts for the commits of refs: one ``git ls-remote`` each, side by side.
 
     Parameters
@@ -93,8 +91,6 @@ def resolve(wanted: Sequence[Spec], broker: Broker, *, jobs: int = 8) -> list[Re
         The repositories and refs. A full commit is not asked for.
     broker : Broker
         An open one.
-    jobs : int, optional
-        How many may run at once.
 
     Returns
     -------
@@ -110,43 +106,40 @@ def resolve(wanted: Sequence[Spec], broker: Broker, *, jobs: int = 8) -> list[Re
     InstallError
         When there is no such repository or ref, no access, or no network.
     """
-    found: dict[int, Remote] = {
-        number: Remote(spec.ref) for number, spec in enumerate(wanted) if spec.ref and _FULL.fullmatch(spec.ref)
-    }
-    waiting = [number for number in range(len(wanted)) if number not in found]
     env = broker.environment()
-    for first in range(0, len(waiting), jobs):
-        batch = waiting[first : first + jobs]
-        commands = [_ls_remote(wanted[number]) for number in batch]
-        for number, (status, out, err) in zip(batch, _side_by_side(commands, env, wanted[batch[0]].host), strict=True):
-            spec = wanted[number]
-            if status:
-                raise explain(err, spec, broker) or InstallError(f"{spec.shown} cannot be read: {_last_line(err)}")
-            remote = pick_ref(out, spec)
-            if remote is None:
-                raise InstallError(f"{spec.shown} has no branch, tag or commit {spec.ref!r}{near_refs(spec, env)}")
-            found[number] = remote
-    return [found[number] for number in range(len(wanted))]
+    asked = [spec for spec in wanted if not spec.is_pinned]
+    found: dict[Spec, Remote] = {}
+    for spec, (status, out, err) in zip(asked, _ls_remote([(s, _patterns(s)) for s in asked], env), strict=True):
+        if status:
+            raise explain(err, spec, broker) or InstallError(f"{spec.shown} cannot be read: {_last_line(err)}")
+        remote = pick_ref(out, spec)
+        if remote is None:
+            raise _no_ref(spec, env)
+        found[spec] = remote
+    return [found.get(spec) or Remote(str(spec.ref)) for spec in wanted]
 
 
-def _ls_remote(spec: Spec) -> list[str]:
-    command = ["git", "ls-remote", "--symref", spec.url]
+def _patterns(spec: Spec) -> list[str]:
     if spec.ref in {None, "HEAD"}:
-        return [*command, "HEAD"]
+        return ["HEAD"]
     if _ABBREVIATED.fullmatch(spec.ref or ""):
-        return command
+        return []
     # The pattern becomes a ref-prefix of protocol v2, so that a host with 100,000 refs sends a few; a tag's own
     # commit ("peeled") has a name of its own.
-    return [*command, str(spec.ref), f"{spec.ref}^{{}}"]
+    return [str(spec.ref), f"{spec.ref}^{{}}"]
 
 
-def _side_by_side(commands: Sequence[Sequence[str]], env: Mapping[str, str], host: str) -> list[tuple[int, str, str]]:
+def _ls_remote(asked: Sequence[tuple[Spec, list[str]]], env: Mapping[str, str]) -> list[tuple[int, str, str]]:
+    commands = [["git", "ls-remote", "--symref", spec.url, *patterns] for spec, patterns in asked]
     try:
         return process.capture(commands, env=env, timeout=_TIMEOUT)
     except FileNotFoundError:
         raise InstallError("git was not found; install it (apt-get install git) and run it again") from None
-    except subprocess.TimeoutExpired:
-        raise InstallError(f"{host} does not answer within {_TIMEOUT:.0f} s; check the network, run it again") from None
+    except subprocess.TimeoutExpired as error:
+        spec = next(spec for spec, _ in asked if spec.url in error.cmd)
+        raise InstallError(
+            f"{spec.host} does not answer within {_TIMEOUT:.0f} s; check the network, run it again"
+        ) from None
 
 
 def pick_ref(listing: str, spec: Spec) -> Remote | None:
@@ -191,12 +184,13 @@ def pick_ref(listing: str, spec: Spec) -> Remote | None:
     return None
 
 
-def near_refs(spec: Spec, env: Mapping[str, str]) -> str:
-    """Return ``; there is v1.0, v1.1``: the branches and tags whose names are near the one that is not there."""
-    [(_, listing, _)] = _side_by_side([["git", "ls-remote", "--heads", "--tags", spec.url]], env, spec.host)
+def _no_ref(spec: Spec, env: Mapping[str, str]) -> InstallError:
+    """Return the error for a ref that is not there: it names the branches and tags that are near it."""
+    [(_, listing, _)] = _ls_remote([(spec, ["refs/heads/*", "refs/tags/*"])], env)
     names = list(dict.fromkeys(re.findall(r"\trefs/(?:heads|tags)/([^^\n]+)(?:\^\{\})?$", listing, re.MULTILINE)))
     near = difflib.get_close_matches(spec.ref or "", names, n=3, cutoff=0.5) or sorted(names, reverse=True)[:5]
-    return f"; there is {', '.join(near)}" if near else "; it has no branch and no tag"
+    there = f"there is {', '.join(near)}" if near else "it has no branch and no tag"
+    return InstallError(f"{spec.shown} has no branch, tag or commit {spec.ref!r}; {there}")
 
 
 def explain(output: str, spec: Spec | None, broker: Broker) -> Exception | None:
@@ -214,6 +208,8 @@ def explain(output: str, spec: Spec | None, broker: Broker) -> Exception | None:
     refusal = read_refusal(output)
     if refusal is None:
         return None
+    if refusal.kind == "no ref" and spec and spec.ref:
+        return _no_ref(spec, broker.environment())
     host = refusal.host or (spec.host if spec else "")
     shown = _shown(refusal, spec)
     credential = broker.credentials.get(host)
@@ -248,9 +244,9 @@ def explain(output: str, spec: Spec | None, broker: Broker) -> Exception | None:
         "is missing there, or its host refuses it: push it, or ask the repository's owner",
         "ssh": f"{shown} is reached over ssh, and {host or 'the host'} does not know this machine's key "
         f"({_last_line(refusal.line)}); with a token for that host in the token file it is fetched over https instead",
+        "no ref": f"{shown} has no branch, tag or commit that is asked for ({refusal.line}); correct it",
     }
-    # That a ref is missing is said by the caller, who can look which ones are near.
-    return InstallError(messages[refusal.kind]) if refusal.kind in messages else None
+    return InstallError(messages[refusal.kind])
 
 
 def _shown(refusal: Refusal, spec: Spec | None) -> str:

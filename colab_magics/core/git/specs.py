@@ -76,6 +76,11 @@ class Spec:
         return f"{scheme}://{self.host}/{self.path}{suffix}"
 
     @property
+    def is_pinned(self) -> bool:
+        """Whether it names a whole commit, which no host need be asked for."""
+        return re.fullmatch(r"[0-9a-f]{40}([0-9a-f]{24})?", self.ref or "") is not None
+
+    @property
     def shown(self) -> str:
         """The repository as messages call it."""
         return self.path if self.host in {"", _GITHUB} else f"{self.host}/{self.path}"

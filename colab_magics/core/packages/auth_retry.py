@@ -6,11 +6,9 @@ from colab_magics.core.common import process
 from colab_magics.core.git import refs
 from colab_magics.core.git.auth_retry import CredentialsRetry
 from colab_magics.core.git.broker import Broker
-from colab_magics.core.git.errors import read_refusal
 from colab_magics.core.git.refs import TryAgainError
 from colab_magics.core.git.specs import Spec
 from colab_magics.core.packages import failures
-from colab_magics.errors import InstallError
 
 __all__ = ["CredentialsRetry", "check"]
 
@@ -31,9 +29,4 @@ def check(done: process.Finished, label: str, spec: Spec | None, broker: Broker)
         raise TryAgainError
     if error := refs.explain(done.output, spec, broker):
         raise error
-    refusal = read_refusal(done.output)
-    if refusal and refusal.kind == "no ref":
-        near = refs.near_refs(spec, broker.environment()) if spec else f" ({refusal.line})"
-        ref = repr(spec.ref) if spec and spec.ref else "that is asked for"
-        raise InstallError(f"{label} has no branch, tag or commit {ref}{near}")
     raise failures.explain_failure(done.output, label)

@@ -244,7 +244,7 @@ class Installation:
                 if not item.folder.is_dir():
                     raise InstallError(f"the folder {item.spec.path!r} does not exist; correct it, or sync it first")
         items = [item for item in self.items if not item.spec.is_folder]
-        remotes = refs.resolve([item.spec for item in items], broker, jobs=self.settings.jobs or 8)
+        remotes = refs.resolve([item.spec for item in items], broker)
         for item, remote in zip(items, remotes, strict=True):
             item.remote = remote
 

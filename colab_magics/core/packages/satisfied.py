@@ -26,8 +26,6 @@ from colab_magics.errors import InstallError
 
 __all__ = ["arguments_hold", "dependencies_hold", "lines_hold", "requirement_holds"]
 
-_FULL = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-
 
 def requirement_holds(text: str) -> bool:
     """Tell whether a requirement, and all that it requires in turn, is installed.
@@ -159,7 +157,7 @@ class _Proof:
     def _repository_holds(self, repository: Repository, *, deps: bool) -> bool:
         spec = repository.spec
         dist = installed.from_repository(self._dists.values(), spec.url, spec.subdirectory)
-        if dist is None or not _FULL.fullmatch(spec.ref or "") or dist.commit != spec.ref:
+        if dist is None or not spec.is_pinned or dist.commit != spec.ref:
             return False
         if repository.name and dist.key != canonicalize_name(repository.name):
             return False
@@ -187,7 +185,7 @@ class _Proof:
         """Return what is installed in place from a repository's clone that stands at the commit that is asked for."""
         part = Path(spec.subdirectory or "")
         for dist in self._dists.values():
-            if dist.editable and dist.folder and _FULL.fullmatch(spec.ref or ""):
+            if dist.editable and dist.folder and spec.is_pinned:
                 clone = dist.folder.parents[len(part.parts) - 1] if part.parts else dist.folder
                 if clone / part == dist.folder and canonical(origin(clone)) == canonical(spec.url):
                     return dist if head(clone) == spec.ref else None
