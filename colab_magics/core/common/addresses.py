@@ -11,5 +11,5 @@ DROPBOX = "https://www.dropbox.com"
 
 
 def is_loopback(host: str | None) -> bool:
-    """Tell whether `host` can only be this machine."""
-    return host in {"localhost", "::1"} or re.match(r"^127(\.\d+){3}$", host or "") is not None
+    """Tell whether `host`, with or without a port, can only be this machine."""
+    return re.fullmatch(r"(localhost|::1|127(\.\d+){3})(:\d+)?", host or "") is not None

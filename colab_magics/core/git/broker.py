@@ -121,8 +121,7 @@ class Broker:
         for host, credential in self.credentials.items():
             if credential is None:
                 continue
-            here = is_loopback(host.partition(":")[0])
-            base = f"{'http' if here else 'https'}://{host}"
+            base = hosts.origin(host)
             settings += [
                 (f"credential.{base}.helper", ""),  # forgets the helpers that were configured before
                 (f"credential.{base}.helper", f"!{helper}"),
@@ -131,7 +130,7 @@ class Broker:
             ]
             instead += [(f"{base}/", prefix) for prefix in hosts.ssh_prefixes(host)]
             instead += gitconfig.rewrites(self._entries, base)
-            if here:  # plain http: a proxy would read the token
+            if is_loopback(host):  # plain http: a proxy would read the token
                 for name in ("no_proxy", "NO_PROXY"):
                     env[name] = ",".join(filter(None, (env.get(name), host.partition(":")[0])))
         if self.credentials.get("dev.azure.com"):
@@ -227,8 +226,7 @@ class Broker:
         given = dict(line.partition("=")[::2] for line in lines)
         host = given.get("host", "").lower()
         credential = self.credentials.get(host)
-        here = is_loopback(host.partition(":")[0])
-        safe = given.get("protocol") == "https" or (given.get("protocol") == "http" and here)
+        safe = given.get("protocol") == "https" or (given.get("protocol") == "http" and is_loopback(host))
         if operation == "erase" and credential:
             self.refused.add(host)
         if operation != "get" or self._closing:

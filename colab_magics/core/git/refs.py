@@ -213,7 +213,7 @@ def explain(output: str, spec: Spec | None, broker: Broker) -> Exception | None:
     host = refusal.host or (spec.host if spec else "")
     shown = _shown(refusal, spec)
     credential = broker.credentials.get(host)
-    if refusal.kind in {"needs token", "refused"} and refusal.is_plain and not is_loopback(host.partition(":")[0]):
+    if refusal.kind in {"needs token", "refused"} and refusal.is_plain and not is_loopback(host):
         what = shown if refusal.path or (spec and spec.host == host) else f"what {shown} requires"
         return InstallError(
             f"{host} wants a token for {what}, whose address there is plain http; a token is only sent over https, so "

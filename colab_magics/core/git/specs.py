@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from colab_magics import masking
 from colab_magics.core.common.addresses import is_loopback
-from colab_magics.core.secrets.hosts import repository_address
+from colab_magics.core.secrets.hosts import origin, repository_address
 from colab_magics.errors import InstallError, TokenError
 
 __all__ = ["Spec", "canonical", "is_bare", "parse_spec"]
@@ -32,6 +32,10 @@ _BROWSER = re.compile(
 )
 # In an exported script a host can be a variable: its name then stands between two of these (see `blocks.lexer`).
 _VARIABLE = re.compile("\ua78f\\w+\ua78f")
+# No owner on GitHub has a dot or a colon in its name; a variable before a slash and one part is an owner.
+_BEGINS_WITH_HOST = re.compile(
+    rf"^(?P<host>(?:localhost|[\w-]+(?:\.[\w-]+)+)(?::\d+)?|{_VARIABLE.pattern}(?=/[^/]+/))/(?P<rest>.+)$"
+)
 _TOKEN_LIKE = re.compile(r"[A-Za-z0-9_-]{24,}")
 
 
@@ -70,10 +74,9 @@ class Spec:
     @property
     def url(self) -> str:
         """The address that git fetches from, without credentials."""
-        scheme = "http" if is_loopback(self.host.partition(":")[0]) else "https"
         # Azure DevOps knows no .git suffix; every other host has it, and some redirect without.
         suffix = "" if "/_git/" in f"/{self.path}" else ".git"
-        return f"{scheme}://{self.host}/{self.path}{suffix}"
+        return f"{origin(self.host)}/{self.path}{suffix}"
 
     @property
     def is_pinned(self) -> bool:
@@ -122,18 +125,11 @@ def parse_spec(text: str, *, owner: str | None = None, owner_host: str = _GITHUB
         return Spec(text, "", match["path"] if match else text, extras=_extras(match and match["extras"]))
 
     host, rest, ssh = _split_host(text)
-    pasted, ref = _from_browser(host, rest)
-    match = _TAIL.match(pasted)
+    rest, ref = _from_browser(host, rest)
+    match = _TAIL.match(rest)
     if not match:
         raise _unknown(text)
     parts = [part for part in match["path"].removesuffix(".git").split("/") if part]
-    is_variable = len(parts) >= 3 and _VARIABLE.fullmatch(parts[0])
-    if not host and len(parts) >= 2 and (is_variable or re.search(r"[.:]|^localhost$", parts[0])):
-        # No owner on GitHub has a dot or a colon in its name.
-        host, *parts = parts
-        pasted, ref = _from_browser(host, rest.partition("/")[2])
-        if ref and (match := _TAIL.match(pasted)):
-            parts = match["path"].split("/")
     if not host:
         host = _GITHUB
         if len(parts) == 1:
@@ -146,31 +142,27 @@ def parse_spec(text: str, *, owner: str | None = None, owner_host: str = _GITHUB
     is_variable = _VARIABLE.fullmatch(host)
     if not (is_variable or _HOST.match(host)) or len(parts) < 2 or not all(map(_NAME.match, map(unquote, parts))):
         raise _unknown(text)
-    host, path = repository_address(
-        host if is_variable else host.lower(), "/".join(parts), ssh=ssh, loopback=_is_here(host)
-    )
+    host, path = repository_address(host if is_variable else host.lower(), "/".join(parts), ssh=ssh)
     if host == _GITHUB and len(parts) != 2:
         raise _unknown(text)
-    ref = ref or (match["ref"] if match else None)
+    ref = ref or match["ref"]
     if ref and _NO_REF.search(ref):
         raise InstallError(f"{text!r}: {ref!r} cannot be the name of a branch, a tag or a commit; correct it")
-    extras = _extras(",".join(filter(None, (match["extras"], match["late"]))) if match else None)
-    return Spec(text, host, path, ref, extras, _subdirectory(text, match["fragment"] if match else None))
+    extras = _extras(f"{match['extras'] or ''},{match['late'] or ''}")
+    return Spec(text, host, path, ref, extras, _subdirectory(text, match["fragment"]))
 
 
 def is_bare(text: str) -> bool:
     """Tell whether a spec is a repository's name alone, whose owner is to be found elsewhere."""
-    if _FOLDER.match(text) or _split_host(text, strict=False)[0]:
-        return False
-    match = _TAIL.match(text.strip())
-    return bool(match and "/" not in match["path"])
+    is_elsewhere = _FOLDER.match(text) or _split_host(text, strict=False)[0]
+    return not is_elsewhere and "/" not in re.split(r"[@\[#]", text)[0]
 
 
 def canonical(url: str) -> str:
     """Return a repository's address in the one form in which two addresses of it are equal."""
     host, rest, ssh = _split_host(url, strict=False)
     path = rest.partition("#")[0].strip("/").removesuffix(".git")
-    return "/".join(repository_address(host.lower(), path, ssh=ssh, loopback=_is_here(host))).lower()
+    return "/".join(repository_address(host.lower(), path, ssh=ssh)).lower()
 
 
 def _refuse_token(text: str) -> None:
@@ -192,11 +184,13 @@ def _split_host(text: str, *, strict: bool = True) -> tuple[str, str, bool]:
     """Split an address into its host, the rest, and whether it is one for ssh; the host is empty when it has none."""
     text = text.strip().removeprefix("git+")
     if match := _URL.match(text):
-        if strict and match["scheme"] in {"http", "git"} and not _is_here(match["host"]):
+        if strict and match["scheme"] in {"http", "git"} and not is_loopback(match["host"]):
             raise InstallError(f"{text!r} is not https; a token is only sent over https, so give the https:// address")
         return match["host"], match["rest"], match["scheme"] == "ssh"
     if match := _SCP.match(text):
         return match["host"], match["rest"].lstrip("/"), True
+    if match := _BEGINS_WITH_HOST.match(text):
+        return match["host"], match["rest"], False
     return "", text, False
 
 
@@ -206,13 +200,9 @@ def _from_browser(host: str, rest: str) -> tuple[str, str | None]:
         repo, _, view = rest.partition("/-/")
         ref = re.match(r"(?:tree|commit|tags)/([^#?]+?)/?$", view)
         return (repo, ref[1]) if ref else (rest, None)
-    if host == _GITHUB and (match := _BROWSER.match(rest)):
+    if host.lower() == _GITHUB and (match := _BROWSER.match(rest)):
         return match["repo"], match["ref"] or f"refs/pull/{match['pull']}/head"
     return rest, None
-
-
-def _is_here(host: str) -> bool:
-    return is_loopback(host.partition(":")[0])
 
 
 def _extras(text: str | None) -> tuple[str, ...]:

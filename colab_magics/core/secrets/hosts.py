@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from colab_magics.core.common.addresses import is_loopback
 from colab_magics.masking.token_prefixes import USERNAMES
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "azure_prefixes",
     "azure_projects",
     "host_of",
+    "origin",
     "repository_address",
     "ssh_prefixes",
     "takes_token_as_username",
@@ -51,24 +53,9 @@ class Host:
 
 
 HOSTS = (
-    Host(
-        "GitHub",
-        ("github.com",),
-        ("GITHUB_TOKEN", "GH_TOKEN"),
-        "x-access-token",
-    ),
-    Host(
-        "GitLab",
-        ("gitlab.com",),
-        ("GITLAB_TOKEN",),
-        "oauth2",
-    ),
-    Host(
-        "Bitbucket",
-        ("bitbucket.org",),
-        ("BITBUCKET_TOKEN",),
-        "x-token-auth",
-    ),
+    Host("GitHub", ("github.com",), ("GITHUB_TOKEN", "GH_TOKEN"), "x-access-token"),
+    Host("GitLab", ("gitlab.com",), ("GITLAB_TOKEN",), "oauth2"),
+    Host("Bitbucket", ("bitbucket.org",), ("BITBUCKET_TOKEN",), "x-token-auth"),
     Host("Azure DevOps", ("dev.azure.com",), ("AZURE_DEVOPS_EXT_PAT",), "pat"),
     Host("Gitea", ("gitea.com", "codeberg.org"), (), "git"),
     # An index of packages: https://TOKEN:@pypi.fury.io/ACCOUNT/.
@@ -196,7 +183,12 @@ def azure_projects(text: str) -> set[str]:
     return {*found, *re.findall(rf"\bdev\.azure\.com/{_PROJECT}/_git/", text)}
 
 
-def repository_address(host: str, path: str, *, ssh: bool = False, loopback: bool = False) -> tuple[str, str]:
+def origin(host: str) -> str:
+    """Return what the addresses of a host begin with: https, but for this machine."""
+    return f"{'http' if is_loopback(host) else 'https'}://{host}"
+
+
+def repository_address(host: str, path: str, *, ssh: bool = False) -> tuple[str, str]:
     """Return the host and path under which a repository is reached over https.
 
     Parameters
@@ -204,9 +196,8 @@ def repository_address(host: str, path: str, *, ssh: bool = False, loopback: boo
     host, path : str
         As an address has them.
     ssh : bool, optional
-        Whether it is an ssh address: its port is not that of https, and its host may have another name.
-    loopback : bool, optional
-        Whether the host is this machine, where a port says which server is meant.
+        Whether it is an ssh address: its host may have another name, and its port is not that of https, but on this
+        machine, where it says which server is meant.
 
     Returns
     -------
@@ -214,7 +205,7 @@ def repository_address(host: str, path: str, *, ssh: bool = False, loopback: boo
     """
     if not ssh:
         return host, path
-    if not loopback:
+    if not is_loopback(host):
         host = host.partition(":")[0]
     host = _SSH_NAMES.get(host.lower(), host)
     # Azure DevOps: v3/ORG/PROJECT/REPO over ssh is ORG/PROJECT/_git/REPO over https.

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from colab_magics import masking
-from colab_magics.core.common.addresses import is_loopback
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.secrets import sources, tokenfile
 from colab_magics.core.secrets.hosts import VARIABLES
@@ -196,8 +195,7 @@ def host_token(
 def _last(host: str, username: str | None, settings: Settings) -> Credential | None:
     if found := sources.from_gh(host):
         return Credential(_one_line(Secret(*found)), username)
-    scheme = "http" if is_loopback(host.partition(":")[0]) else "https"
-    if stored := sources.from_keyring(host, username) or sources.from_git(host, scheme=scheme):
+    if stored := sources.from_keyring(host, username) or sources.from_git(host):
         return Credential(_one_line(Secret(*stored[:2])), stored[2] or username)
     if found := sources.from_person(f"access token for {host}: ", settings):
         return Credential(_one_line(Secret(*found)), username)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from colab_magics.core.common import cancellation, environment, process
 from colab_magics.core.common.settings import Settings
-from colab_magics.core.secrets.hosts import host_of
+from colab_magics.core.secrets.hosts import host_of, origin
 
 __all__ = ["from_environment", "from_gh", "from_git", "from_keyring", "from_notebook", "from_person"]
 
@@ -112,9 +112,9 @@ def from_keyring(host: str, username: str | None) -> tuple[str, str, str | None]
     return None
 
 
-def from_git(host: str, *, scheme: str = "https") -> tuple[str, str, str | None] | None:
+def from_git(host: str) -> tuple[str, str, str | None] | None:
     """Return what git's own credential helpers hold for a host: the token, where it was, and its user name."""
-    question = f"protocol={scheme}\nhost={host}\n\n"
+    question = f"url={origin(host)}\n\n"
     quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "", "GCM_INTERACTIVE": "never"}
     answer = _output(["git", "credential", "fill"], question, **quiet)
     given = dict(line.partition("=")[::2] for line in (answer or "").splitlines())
