@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
 from colab_magics import masking
@@ -27,7 +26,6 @@ __all__ = [
     "named",
     "refuse_literal",
     "refuse_token_argument",
-    "token_files",
     "token_hosts",
 ]
 
@@ -118,23 +116,29 @@ def named(name: str, settings: Settings, *, prompt: bool = True) -> Secret:
     name = name.removeprefix("secret:")
     if not _NAME.fullmatch(name):
         refuse_token_argument(name)
-    file = tokenfile.read(settings)
-    if file and name in file.secrets:
-        return Secret(file.secrets[name], tokenfile.brief(file.path))
     variable = NAMED_VARIABLE + re.sub(r"\W", "_", name).upper()
     hints: list[str] = []
-    found = sources.from_environment([variable, name]) or sources.from_notebook([name], settings, hints)
-    if found is None and prompt:
-        found = sources.from_person(f"{name}: ", settings)
+    found = (
+        _from_file([name], settings)
+        or sources.from_environment([variable, name])
+        or sources.from_notebook([name], settings, hints)
+        or (sources.from_person(f"{name}: ", settings) if prompt else None)
+    )
     if found is None:
         raise TokenError(
             hints[0]
             if hints
-            else f"the secret {name} was not found; put it into {tokenfile.brief(token_files(settings)[0])} as "
+            else f"the secret {name} was not found; put it into {tokenfile.brief(tokenfile.places(settings)[0])} as "
             f'{{"secrets": {{"{name}": "..."}}}}, into the environment as {variable}, or into this notebook '
             "service's secrets with access switched on"
         )
     return Secret(*found)
+
+
+def _from_file(names: Iterable[str], settings: Settings) -> tuple[str, str] | None:
+    file = tokenfile.read(settings)
+    name = next((name for name in names if file and name in file.secrets), None)
+    return (file.secrets[name], tokenfile.brief(file.path)) if file and name else None
 
 
 def host_token(
@@ -178,28 +182,34 @@ def host_token(
     file = tokenfile.read(settings)
     username = file.usernames.get(host) if file else None
     if token is not None:
-        return Credential(_one_line(named(token, settings)), username)
-    if file and host in file.tokens:
-        return Credential(Secret(file.tokens[host], tokenfile.brief(file.path)), username)
+        return _credential(named(token, settings), username)
     names = VARIABLES.get(host, ())
-    for name in names:
-        if file and name in file.secrets:
-            return Credential(_one_line(Secret(file.secrets[name], tokenfile.brief(file.path))), username)
-    variables = [*names, *(NAMED_VARIABLE + name for name in names)]
-    found = sources.from_environment(variables) or sources.from_notebook(names, settings, hints)
-    if found:
-        return Credential(_one_line(Secret(*found)), username)
-    return _last(host, username, settings) if last else None
+    found: tuple[str, str] | None
+    if file and host in file.tokens:
+        found = file.tokens[host], tokenfile.brief(file.path)
+    else:
+        found = (
+            _from_file(names, settings)
+            or sources.from_environment(_variables(names))
+            or sources.from_notebook(names, settings, hints)
+            or (sources.from_gh(host) if last else None)
+        )
+    if not found and last and (stored := sources.from_keyring(host, username) or sources.from_git(host)):
+        found, username = stored[:2], stored[2] or username
+    if not found and last:
+        found = sources.from_person(f"access token for {host}: ", settings)
+    return _credential(Secret(*found), username) if found else None
 
 
-def _last(host: str, username: str | None, settings: Settings) -> Credential | None:
-    if found := sources.from_gh(host):
-        return Credential(_one_line(Secret(*found)), username)
-    if stored := sources.from_keyring(host, username) or sources.from_git(host):
-        return Credential(_one_line(Secret(*stored[:2])), stored[2] or username)
-    if found := sources.from_person(f"access token for {host}: ", settings):
-        return Credential(_one_line(Secret(*found)), username)
-    return None
+def _credential(token: Secret, username: str | None) -> Credential:
+    # git's credential protocol is one value a line: a break inside would be read as a further answer.
+    if re.search(r"[\s\x00-\x1f\x7f]", token.reveal()):
+        raise TokenError(f"the token from {token.source} has a space or a line break inside; paste it again")
+    return Credential(token, username)
+
+
+def _variables(names: Iterable[str]) -> list[str]:
+    return [*names, *(NAMED_VARIABLE + name for name in names)]
 
 
 def missing_token(host: str, settings: Settings, hints: Iterable[str] = ()) -> TokenError:
@@ -212,7 +222,7 @@ def missing_token(host: str, settings: Settings, hints: Iterable[str] = ()) -> T
     )
     return TokenError(
         f"{host} wants a token (as it also does for a repository that is not there) and none was found; put one into "
-        f"{tokenfile.brief(token_files(settings)[0])} as "
+        f"{tokenfile.brief(tokenfile.places(settings)[0])} as "
         f'{{"{host}": {{"access_token": "..."}}}}, {places_for_one}' + "".join(f". {hint}" for hint in hints)
     )
 
@@ -228,15 +238,9 @@ def token_hosts(settings: Settings) -> list[str]:
     file = tokenfile.read(settings)
     hosts = set(file.tokens) if file else set()
     for host, names in VARIABLES.items():
-        variables = [*names, *(NAMED_VARIABLE + name for name in names)]
-        if sources.from_environment(variables) or (file and not file.secrets.keys().isdisjoint(names)):
+        if sources.from_environment(_variables(names)) or (file and not file.secrets.keys().isdisjoint(names)):
             hosts.add(host)
     return sorted(hosts)
-
-
-def token_files(settings: Settings) -> list[Path]:
-    """List the places where a token file is looked for; the first that exists is the one."""
-    return tokenfile.places(settings)
 
 
 def refuse_literal(texts: Iterable[str]) -> None:
@@ -278,10 +282,3 @@ def refuse_token_argument(text: str) -> NoReturn:
         "a secret is given by its name, as in secret:GITHUB_TOKEN, never itself. If what was typed is the secret, it "
         "is now in this notebook's file and history: revoke it, and make a new one"
     )
-
-
-def _one_line(secret: Secret) -> Secret:
-    # git's credential protocol is one value a line: a break inside would be read as a further answer.
-    if re.search(r"[\s\x00-\x1f\x7f]", secret.reveal()):
-        raise TokenError(f"the token from {secret.source} has a space or a line break inside; paste it again")
-    return secret

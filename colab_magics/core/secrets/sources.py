@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable
+from functools import partial
 
 from colab_magics.core.common import cancellation, environment, process
 from colab_magics.core.common.settings import Settings
@@ -41,53 +42,34 @@ def from_notebook(names: Iterable[str], settings: Settings, hints: list[str]) ->
         Takes what a person should know when nothing is found anywhere: a secret that is there and not granted.
     """
     where = environment.detect(override=settings.env)
-    read = {"colab": _colab_secret, "kaggle": _kaggle_secret}.get(where)
-    for name in names if read else ():
-        value, hint, go_on = read(name) if read else (None, None, False)
-        if hint:
-            hints.append(hint)
-        if value and value.strip():
+    try:
+        if where == "colab":
+            get = importlib.import_module("google.colab.userdata").get
+        elif where == "kaggle":
+            get = importlib.import_module("kaggle_secrets").UserSecretsClient().get_secret
+        else:
+            return None
+    except ImportError:
+        return None
+    for name in names:
+        try:
+            # Colab's talks to the page over the kernel's own channel, which is the main thread's.
+            value = cancellation.in_main_thread(partial(get, name))
+        except Exception as error:  # noqa: BLE001 - each way of having none is one of its own, with no common base
+            kind = type(error).__name__  # googlecolab/colabtools google/colab/userdata.py
+            if kind == "TimeoutException":
+                # 10 s have gone by because no Colab page is open to answer; the next name would cost as much.
+                hints.append("Colab's secrets did not answer: they need this notebook open in a Colab page")
+                return None
+            if kind == "NotebookAccessError":
+                hints.append(
+                    f"Colab's secret {name} is there, but this notebook may not read it: open the key symbol at the "
+                    "left and switch on its notebook access"
+                )
+            continue
+        if isinstance(value, str) and value.strip():
             return value.strip(), f"{where.capitalize()}'s secret {name}"
-        if not go_on:
-            break
     return None
-
-
-def _colab_secret(name: str) -> tuple[str | None, str | None, bool]:
-    # googlecolab/colabtools google/colab/userdata.py: each way of having none is an exception of its own, with
-    # no common base but Exception; an empty value stands for none too.
-    try:
-        userdata = importlib.import_module("google.colab.userdata")
-    except ImportError:
-        return None, None, False
-    try:
-        # It talks to the page over the kernel's own channel, which is the main thread's.
-        value = cancellation.in_main_thread(lambda: userdata.get(name))
-    except Exception as error:  # noqa: BLE001 - see above
-        kind = type(error).__name__
-        if kind == "NotebookAccessError":
-            hint = (
-                f"Colab's secret {name} is there, but this notebook may not read it: open the key symbol at the left "
-                "and switch on its notebook access"
-            )
-            return None, hint, True
-        if kind == "TimeoutException":
-            # 10 s have gone by because no Colab page is open to answer; the next name would cost as much.
-            return None, "Colab's secrets did not answer: they need this notebook open in a Colab page", False
-        return None, None, True
-    return (value if isinstance(value, str) else None), None, True
-
-
-def _kaggle_secret(name: str) -> tuple[str | None, str | None, bool]:
-    try:
-        client = importlib.import_module("kaggle_secrets").UserSecretsClient()
-    except ImportError:
-        return None, None, False
-    try:
-        value = client.get_secret(name)
-    except Exception:  # noqa: BLE001 - its errors (no such label, no connection) have no common base either
-        return None, None, True
-    return (value if isinstance(value, str) else None), None, True
 
 
 def from_gh(host: str) -> tuple[str, str] | None:

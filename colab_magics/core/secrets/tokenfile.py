@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import tempfile
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ __all__ = ["TokenFile", "brief", "exposure", "place_to_write", "places", "read",
 _GITHUB = "github.com"
 _FORM = '{"access_token": "...", "username": "..."}'
 _SHORTEST = 8
+_ENTRY = ("access_token", "username")
 _DROPBOX, _LOGIN = "dropbox", ("app_key", "refresh_token")
 
 
@@ -90,41 +91,20 @@ def read(settings: Settings) -> TokenFile | None:
         When it is not where the settings say, cannot be read, or is malformed; says how to mend it.
     """
     for path in places(settings):
+        found = TokenFile(path)
         try:
-            key = _key(path)
-            if path in _read and _read[path][0] == key:
-                return _read[path][1]
-            data: object = path.read_bytes()
+            problem = _fill(found, path.read_bytes())
         except FileNotFoundError:
             if settings.token_file is None:
                 continue
             problem = "does not exist; correct --token-file (or COLAB_MAGICS_TOKEN_FILE), or write it"
         except OSError as error:
             problem = f"cannot be read: {error.strerror or 'error'}; correct its path or its permissions"
-        else:
-            data, problem = _parsed(data)
-            problem = problem or _complaint(data)
-        if not problem and isinstance(data, dict):
-            made = _made(path, data)
-            if time.time_ns() - key[-1] > _RACY:
-                _read[path] = key, made
-            return made
-        # Raised here, outside of any except: an error's context would carry the file's text.
-        raise TokenError(f"the token file {brief(path)} {problem}")
+        if problem:
+            # Raised here, outside of any except: an error's context would carry the file's text.
+            raise TokenError(f"the token file {brief(path)} {problem}")
+        return found
     return None
-
-
-# One call asks for it several times, and on a mounted drive each reading takes a while.
-_read: dict[Path, tuple[tuple[int, ...], TokenFile]] = {}
-
-
-# Nanoseconds: a file that was written just now may be written again within the same tick of its clock.
-_RACY = 2_000_000_000
-
-
-def _key(path: Path) -> tuple[int, ...]:
-    status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def place_to_write(settings: Settings) -> Path:
@@ -153,7 +133,6 @@ def write_login(path: Path, login: dict[str, str] | None) -> None:
     except BaseException:
         os.unlink(fresh)
         raise
-    _read.pop(path, None)
 
 
 def exposure(found: TokenFile, settings: Settings) -> str | None:
@@ -180,88 +159,57 @@ def brief(path: Path) -> str:
     return "~" + text[len(home) :] if text.startswith(home + os.sep) else text
 
 
-def _parsed(data: object) -> tuple[object, str]:
+def _fill(found: TokenFile, content: bytes) -> str:
+    """Take down what a token file holds; return what is malformed in it, quoting none of the values."""
     try:
-        text = data.decode("utf-8-sig") if isinstance(data, bytes) else ""
-        return json.loads(text), ""
+        data = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        return None, "is not UTF-8 text; save it as UTF-8"
+        return "is not UTF-8 text; save it as UTF-8"
     except json.JSONDecodeError as error:
-        return None, f"is not JSON ({error.msg} in line {error.lineno}); its form is {_FORM}"
+        return f"is not JSON ({error.msg} in line {error.lineno}); its form is {_FORM}"
     except (ValueError, RecursionError):  # a number of thousands of digits; brackets in brackets
-        return None, f"is not a token file; its form is {_FORM}"
+        return f"is not a token file; its form is {_FORM}"
+    return _take(found, data) if isinstance(data, dict) else f"must hold an object: {_FORM}"
 
 
-def _complaint(data: object) -> str:
-    """Say what is malformed, quoting none of the values."""
-    if not isinstance(data, dict):
-        return f"must hold an object: {_FORM}"
-    _remember(data)
-    login = data.get(_DROPBOX, {})
-    if not isinstance(login, dict) or not all(
-        isinstance(value, str) for value in map(login.get, _LOGIN if login else ())
-    ):
-        return 'must have both under "dropbox": {"app_key": "...", "refresh_token": "..."}; log in again'
-    if message := _entry_complaint(data, ""):
-        return message
-    for name, entry in data.items():
-        if name == "secrets":
-            if not isinstance(entry, dict):
-                return 'must have an object under "secrets": {"secrets": {"DATASET_LINK": "..."}}'
-            for key, value in entry.items():
-                if value is not None and not isinstance(value, str):
-                    return f"must have a text in quotes under secrets.{key}"
-        elif isinstance(entry, dict):
-            if message := _entry_complaint(entry, f"{name}."):
-                return message
-        elif _looks_like_host(name):
-            return f'must have an object for {name}: {{"{name}": {{"access_token": "..."}}}}'
-    return ""
-
-
-def _entry_complaint(entry: dict[str, object], where: str) -> str:
-    for key in ("access_token", "username"):
-        value = entry.get(key)
-        if value is not None and not isinstance(value, str):
-            return f"must have a text in quotes under {where}{key}"
+def _take(found: TokenFile, data: dict[str, object]) -> str:
+    values = list(_values(data))
+    for _, _, key, value in values:  # all of them first, before anything can be shown
+        if key not in {"username", "app_key"} and isinstance(value, str) and len("".join(value.split())) >= _SHORTEST:
+            masking.register(value.strip())
+    if not isinstance(data.get("secrets", {}), dict):
+        return 'must have an object under "secrets": {"secrets": {"DATASET_LINK": "..."}}'
+    kept = {"access_token": found.tokens, "username": found.usernames}
+    for where, host, key, value in values:
+        if not key:
+            return f'must have an object for {where}: {{"{where}": {{"access_token": "..."}}}}'
+        if not isinstance(value, str):
+            return f"must have a text in quotes under {where}"
+        text = value.strip()
         # git's credential protocol is one value a line; a token with a space in it is a paste gone wrong.
-        if value and re.search(r"[\s\x00-\x1f\x7f]", value.strip()):
-            return f"has a space or a line break inside {where}{key}; paste it again"
-        if key == "access_token" and value and 0 < len(value.strip()) < _SHORTEST:
-            return f"has only {len(value.strip())} characters under {where}{key}; paste the whole token"
+        if key in kept and re.search(r"[\s\x00-\x1f\x7f]", text):
+            return f"has a space or a line break inside {where}; paste it again"
+        if key == "access_token" and 0 < len(text) < _SHORTEST:
+            return f"has only {len(text)} characters under {where}; paste the whole token"
+        if text and key in kept:
+            kept[key][host] = text
+        elif text:
+            (found.dropbox if host == _DROPBOX else found.secrets)[key] = text
+    if data.get(_DROPBOX, {}) != {} and len(found.dropbox) < len(_LOGIN):
+        return 'must have both under "dropbox": {"app_key": "...", "refresh_token": "..."}; log in again'
     return ""
 
 
-def _made(path: Path, data: dict[str, object]) -> TokenFile:
-    found = TokenFile(path)
-    login = data.get(_DROPBOX)
-    if isinstance(login, dict):
-        found.dropbox.update({key: str(login[key]).strip() for key in _LOGIN if login.get(key)})
-    entries = [(_GITHUB, data)] if "access_token" in data or "username" in data else []
-    entries += [(_host(name), entry) for name, entry in data.items() if name != "secrets" and isinstance(entry, dict)]
-    for host, entry in entries:
-        for key, kept in (("access_token", found.tokens), ("username", found.usernames)):
-            value = entry.get(key)
-            if isinstance(value, str) and value.strip():
-                kept[host] = value.strip()
-    named = data.get("secrets")
-    if isinstance(named, dict):
-        found.secrets.update({key: value.strip() for key, value in named.items() if value and value.strip()})
-    return found
-
-
-def _remember(data: dict[str, object]) -> None:
-    """Mask everything in the file that can be a secret, before anything of it can be shown."""
-    for name, entry in data.items():
+def _values(data: dict[str, object]) -> Iterator[tuple[str, str, str, object]]:
+    """Yield each value that counts: where it stands, its host (or part of the file), its key there, and itself."""
+    keys = {"secrets": None, _DROPBOX: _LOGIN}
+    for name, entry in [("", data), *data.items()]:
         if isinstance(entry, dict):
-            values = (
-                list(entry.values()) if name == "secrets" else [entry.get("access_token"), entry.get("refresh_token")]
-            )
-        else:
-            values = [entry] if name == "access_token" or _looks_like_host(name) else []
-        for value in values:
-            if isinstance(value, str) and len("".join(value.split())) >= _SHORTEST:
-                masking.register(value.strip())
+            for key in keys.get(name, _ENTRY) or entry:
+                if entry.get(key) is not None:
+                    yield f"{name}.{key}".strip("."), _host(name) if name else _GITHUB, key, entry[key]
+        elif _looks_like_host(name):
+            yield name, _host(name), "", entry
 
 
 def _host(name: str) -> str:
