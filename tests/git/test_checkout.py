@@ -13,7 +13,8 @@ import pytest
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.git import refs
 from colab_magics.core.git.broker import Broker
-from colab_magics.core.git.checkout import checkout, contains, head, origin
+from colab_magics.core.git.checkout import checkout, head, is_at, origin
+from colab_magics.core.git.refs import Remote
 from colab_magics.core.git.specs import parse_spec
 from colab_magics.core.secrets import secrets
 from colab_magics.errors import InstallError
@@ -67,18 +68,18 @@ def test_commits_of_ones_own_stay(box: Sandbox, repo: Repo) -> None:
     (clone / "b.txt").write_text("mine\n")
     own("commit", "-qam", "mine")
     mine = head(clone)
-    assert contains(clone, repo.head)
+    assert is_at(clone, Remote(repo.head, "main"))
     update(repo)
     assert head(clone) == mine
     theirs = repo.commit({"a.txt": "2\n"})
-    assert not contains(clone, theirs)
+    assert not is_at(clone, Remote(theirs, "main"))
     with pytest.raises(InstallError, match="commits of its own") as caught:
         update(repo)
     assert head(clone) == mine
     command = str(caught.value).rpartition("on top with: git -C lib ")[2]
     own(*command.split())
     update(repo)
-    assert contains(clone, theirs)
+    assert is_at(clone, Remote(theirs, "main"))
     assert (clone / "b.txt").read_text() == "mine\n"
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from colab_magics.core.common import process
-from colab_magics.core.common.addresses import is_loopback
 from colab_magics.core.git import credential_helper, lfs
 from colab_magics.core.git.broker import CLONES, Broker, serve_clones
 from colab_magics.core.git.config import CLONE, quoted
@@ -20,7 +19,7 @@ from colab_magics.core.git.specs import Spec, canonical
 from colab_magics.core.secrets import hosts
 from colab_magics.errors import InstallError
 
-__all__ = ["branch", "changed", "checkout", "contains", "fetch_large", "head", "origin"]
+__all__ = ["branch", "changed", "checkout", "fetch_large", "head", "is_at", "origin"]
 
 
 def head(folder: Path) -> str | None:
@@ -41,9 +40,11 @@ def changed(folder: Path) -> list[str]:
     return [line[3:] for line in done.output.splitlines()] if done.status == 0 else []
 
 
-def contains(folder: Path, commit: str) -> bool:
-    """Tell whether a clone is at a commit, or has it with commits of its owner's on top."""
-    return head(folder) == commit or _asked(folder, "merge-base", "--is-ancestor", commit, "HEAD") is not None
+def is_at(folder: Path, remote: Remote) -> bool:
+    """Tell whether a clone stands at a commit; on a branch, commits of its owner's own may be on top."""
+    if head(folder) == remote.commit:
+        return True
+    return bool(remote.branch) and _asked(folder, "merge-base", "--is-ancestor", remote.commit, "HEAD") is not None
 
 
 def origin(folder: Path) -> str:
@@ -163,7 +164,7 @@ def _connect(folder: Path, broker: Broker) -> None:
     helper = f'!f() {{ test "$1" != get || {asked} "${CLONES}" clone || echo quit=1; }}; f'
     text = ""
     for host in found:
-        base = f"{'http' if is_loopback(host.partition(':')[0]) else 'https'}://{host}"
+        base = hosts.origin(host)
         text += f"[credential {quoted(base)}]\n\thelper = {quoted(helper)}\n\tuseHttpPath = true\n"
         text += f"[url {quoted(f'{base}/')}]\n"
         text += "".join(f"\tinsteadOf = {quoted(prefix)}\n" for prefix in hosts.ssh_prefixes(host))

@@ -81,9 +81,8 @@ def git_clone(
         broker.learn(wanted.url)
         [remote] = retry.run(broker, lambda: refs.resolve([wanted], broker))
         before, branch = checkout.head(folder), checkout.branch(folder)
-        is_there = checkout.contains(folder, remote.commit) if remote.branch else before == remote.commit
         if dry_run:
-            status = "up-to-date" if is_there else "planned"
+            status = "up-to-date" if checkout.is_at(folder, remote) else "planned"
             return CloneResult(folder, wanted.url, wanted.ref, remote.commit, status=status)
         progress.begin(f"{'updating' if before else 'cloning'} {wanted.shown}")
         try:

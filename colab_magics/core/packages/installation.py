@@ -16,7 +16,7 @@ from colab_magics.core.common.results import InstallResult, Package
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.git import lfs, refs
 from colab_magics.core.git.broker import Broker
-from colab_magics.core.git.checkout import checkout, contains, fetch_large, head
+from colab_magics.core.git.checkout import checkout, fetch_large, is_at
 from colab_magics.core.git.refs import Remote
 from colab_magics.core.git.specs import Spec, canonical
 from colab_magics.core.packages import (
@@ -258,15 +258,11 @@ class Installation:
         if item.folder is None:
             item.done = bool(item.remote and not item.before.editable and item.before.is_at(item.remote.commit))
         elif item.editable and item.before.editable:
-            item.done = item.remote is None or self._is_there(item.folder, item.remote)
+            item.done = item.remote is None or is_at(item.folder, item.remote)
             item.done = item.done and not item.before.is_older_than(item.project) and not modules.is_hidden(item.before)
         if item.done and not self.options.no_deps:
             item.done = satisfied.dependencies_hold(item.before.key, item.spec.extras)
         item.done = item.done and not self.options.force
-
-    def _is_there(self, clone: Path, remote: Remote) -> bool:
-        # A branch that is followed may have its owner's own commits on top; a tag or a commit is meant exactly.
-        return contains(clone, remote.commit) if remote.branch else head(clone) == remote.commit
 
     def _choose(self) -> list[str]:
         """Choose the installer, and return what it is told beside the items.
