@@ -162,7 +162,12 @@ def html_table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows of cells as a table; the state is a word, so that no colour is needed to read it."""
     head = "".join(f'<th scope="col" style="text-align:left">{html.escape(cell)}</th>' for cell in _HEADER)
     body = "".join(
-        "<tr>" + "".join(f'<td style="text-align:left">{html.escape(cell)}</td>' for cell in row) + "</tr>"
+        "<tr>" + "".join(_cell(cell, wraps=column == len(_HEADER) - 1) for column, cell in enumerate(row)) + "</tr>"
         for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(text: str, *, wraps: bool) -> str:
+    style = "text-align:left" if wraps else "text-align:left;white-space:nowrap"
+    return f'<td style="{style}">{html.escape(text)}</td>'
