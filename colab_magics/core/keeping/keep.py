@@ -251,6 +251,8 @@ def restore(
         finally:
             progress.end()
             shutil.rmtree(work, ignore_errors=True)
+            with contextlib.suppress(OSError):  # a backup lies there
+                work.parent.rmdir()
     result.seconds = time.monotonic() - began
     return result
 

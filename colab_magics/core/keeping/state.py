@@ -155,7 +155,9 @@ class State:
     def config(self) -> Config | None:
         """Return the configuration, when there is one."""
         found = self._read("config.json")
-        return Config(**{**found, "last": [tuple(rule) for rule in found["last"]]}) if found else None
+        if found:
+            found |= {name: [tuple(pair) for pair in found[name]] for name in ("last", "watch")}  # JSON has lists alone
+        return Config(**found) if found else None
 
     def write_config(self, config: Config) -> None:
         """Replace it."""
