@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import sys
 from typing import TYPE_CHECKING
 
@@ -106,11 +105,11 @@ def login(service: str = "dropbox") -> None:
     >>> colab_magics.login("dropbox")  # doctest: +SKIP
     """
     from colab_magics import core
-    from colab_magics.display import Lines
+    from colab_magics.display import Lines, ask_hidden
 
     settings = _settings()
     if settings.ask is None and "ipykernel" in sys.modules:  # whose getpass asks the notebook's page
-        settings = dataclasses.replace(settings, ask=getpass.getpass)
+        settings = dataclasses.replace(settings, ask=ask_hidden)
     core.login(service, settings=settings, progress=Lines(live=False))
 
 

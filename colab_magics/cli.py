@@ -6,19 +6,18 @@ Exit status: 0; 1 a step failed; 2 the call or the plan is wrong; 130 interrupte
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colab_magics import __version__, core, masking
-from colab_magics.display import Lines, described, interrupts_in_one_line
+from colab_magics.display import Lines, ask_hidden, described, interrupts_in_one_line
 from colab_magics.errors import ColabMagicsError, Interrupted, PlanError
 
 if TYPE_CHECKING:
@@ -115,6 +114,7 @@ def _usage() -> str:
         ("export FILE [-o OUT]", "write a bootstrap block as a shell script that needs nothing of ours"),
         ("login dropbox", "log in to your Dropbox; logout dropbox forgets it"),
         ("sandbox", "serve a stand-in for Dropbox and a git host on this machine, to try things out"),
+        ("check-leaks", "prove here that an installation shows its token to nobody"),
     ]
     lines = [f"  {command:<25} {summary}" for command, summary in listed]
     tail = "colab-magics COMMAND -h shows a command's options."
@@ -181,7 +181,7 @@ def _export(words: list[str]) -> Callable[[], int | None]:
         return _nothing
     text = core.export(_text(args.file), source="the block" if args.file == "-" else Path(args.file).name)
     if args.output:
-        return lambda: core.write(Path(args.output), text)
+        return lambda: print(core.write(Path(args.output), text))
     # Not masked: a link of the block is part of the script, and this is where it was asked to go.
     return lambda: print(text, end="")
 
@@ -227,14 +227,15 @@ def _sandbox(words: list[str]) -> Callable[[], int | None]:
         with box:
             print("\n".join(lines), flush=True)
             print("# serving until you press Ctrl-C", flush=True)
-            threading.Event().wait()
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
+        print("\n# stopped; what was in the sandbox is gone")
 
     return work
 
 
 def _check_leaks(words: list[str]) -> Callable[[], int | None]:
-    """Prove on this machine that an installation shows its token to nobody; not in the help, for the doubtful."""
-    made = _parser("check-leaks", "Look for a token that leaks.")
+    made = _parser("check-leaks", "Prove on this machine that an installation shows its token to nobody.")
     made.add_argument("--installer", choices=("pip", "uv"), default="pip", help="what installs")
     args = _read(made, words)
     if args is None:
@@ -272,7 +273,7 @@ def _parser(command: str, description: str) -> Arguments:
 
 
 def _settings() -> core.Settings:
-    return core.Settings.load(ask=getpass.getpass if sys.stdin and sys.stdin.isatty() else None)
+    return core.Settings.load(ask=ask_hidden if sys.stdin and sys.stdin.isatty() else None)
 
 
 def _lines(*, quiet: bool) -> Lines:

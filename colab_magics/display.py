@@ -1,30 +1,72 @@
-"""Progress and reports: one line that is rewritten in place, in a notebook and in a terminal; plain text first.
+"""Progress and reports: lines that are rewritten in place, in a notebook and in a terminal; plain text first.
 
 When output goes to a file there is no progress, only what stays.
 """
 
 from __future__ import annotations
 
+import getpass
+import shutil
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TextIO
 
 from colab_magics import core, masking
+from colab_magics.core import seconds_text, size_text
 from colab_magics.errors import Interrupted
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
+__all__ = ["Lines", "Stretch", "ask_hidden", "described", "interrupts_in_one_line"]
 
-__all__ = ["Lines", "described", "interrupts_in_one_line"]
+_DELAY = 0.4  # seconds; what is over sooner shows no progress
+_PAUSE = 0.1  # seconds between two looks of a line in place
+_SETTLED = 1.0  # seconds after which a rate says how long the rest takes
 
-_DELAY = 0.4  # seconds; what is over sooner shows no bar
+
+@dataclass
+class Stretch:
+    """A stretch of work, as far as it is.
+
+    Attributes
+    ----------
+    label : str
+        What it is.
+    total : int or None
+        Its bytes, when that is known.
+    received : int
+        Those that have come.
+    began : float
+        When it began, of `time.monotonic`.
+    """
+
+    label: str
+    total: int | None
+    began: float
+    received: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second."""
+        return self.received / max(time.monotonic() - self.began, 0.001)
+
+    def __str__(self) -> str:
+        if not self.received:
+            return self.label
+        share = f" of {size_text(self.total)}" if self.total else ""
+        parts = [f"{size_text(self.received)}{share}", f"{size_text(self.rate)}/s"]
+        if self.total:
+            parts.insert(0, f"{min(100 * self.received // self.total, 100)} %")
+            if self.received < self.total and time.monotonic() - self.began > _SETTLED:
+                parts.append(f"{seconds_text((self.total - self.received) / self.rate)} left")
+        return f"{self.label}: {', '.join(parts)}"
 
 
 class Lines:
-    """Shows a stretch of work as a line in place, and notes as lines of their own.
+    """Writes lines that stay, and below them lines in place that say how far the work is.
 
     Parameters
     ----------
@@ -36,63 +78,92 @@ class Lines:
         Where to; by default the standard output at the moment of writing, which a notebook replaces.
     flush : bool, optional
         Send each piece at once. A kernel sends what gathers within a moment as one message, by itself.
+
+    Attributes
+    ----------
+    shows_output : bool
+        Whether what a command prints is seen.
     """
 
     def __init__(self, *, live: bool, quiet: bool = False, stream: TextIO | None = None, flush: bool = True) -> None:
-        self._live, self._quiet, self._stream, self._flush = live, quiet, stream, flush
-        self._bar: tqdm[NoReturn] | None = None
+        self.shows_output, self._live, self._stream, self._flush = not quiet, live and not quiet, stream, flush
+        self._work: Stretch | None = None
+        self._shown: list[str] = []
+        self._last = 0.0
         self._lock = threading.RLock()
 
     def begin(self, label: str, total: int | None = None) -> None:
-        """Start a line."""
+        """Start a stretch of work, which takes the place of the one before."""
         with self._lock:
-            self.end()
-            if self._live and not self._quiet:
-                from tqdm import tqdm  # here, so that loading the extension does not wait for it
-
-                self._bar = tqdm(
-                    desc=masking.redact(label),
-                    total=total,
-                    unit="B",
-                    unit_scale=True,
-                    leave=False,
-                    delay=_DELAY,
-                    file=self._stream or sys.stdout,
-                    dynamic_ncols=True,
-                )
+            self._work = Stretch(label, total, time.monotonic())
+            self._last = self._last or self._work.began
+            self.advance(0)
 
     def advance(self, amount: int) -> None:
         """Count bytes."""
         with self._lock:
-            if self._bar is not None:
-                self._bar.update(amount)
+            if self._work is None:
+                return
+            self._work.received += amount
+            now = time.monotonic()
+            if self._live and now - self._last >= (_PAUSE if self._shown else _DELAY):
+                self._last = now
+                self.show([str(self._work)])
 
     def end(self) -> None:
-        """Clear the line."""
+        """Clear the lines in place."""
         with self._lock:
-            if self._bar is not None:
-                self._bar.close()
-                self._bar = None
+            self._work, self._last = None, 0.0
+            self.show([])
+
+    def show(self, texts: Sequence[str]) -> None:
+        """Put these lines in place of those that were shown last; of what is no terminal only the first counts."""
+        with self._lock:
+            stream = self._stream or sys.stdout
+            width, height = shutil.get_terminal_size()
+            room = height - 1 if stream.isatty() else 1
+            # A terminal that is set to ASCII cannot be shown a state's symbol.
+            code = getattr(stream, "encoding", None) or "utf-8"
+            plain = [masking.redact(text).encode(code, "replace").decode(code) for text in texts[:room]]
+            fitting = [text[: width - 1] for text in plain] if self._live else []
+            if fitting != self._shown:
+                stream.write(self._erased() + "\n".join(fitting))
+                self._shown = fitting
+                stream.flush()
+
+    def _erased(self) -> str:
+        """Return what takes the lines in place away; a single one by spaces, as a notebook's output knows no more."""
+        if not self._shown:
+            return ""
+        above = f"\r\x1b[{len(self._shown) - 1}A\x1b[J" if len(self._shown) > 1 else ""
+        return above or f"\r{' ' * len(self._shown[0])}\r"
 
     def say(self, text: str) -> None:
         """Write a line that stays."""
-        if not self._quiet:
-            self.write(f"{text}\n")
+        self.write(f"{text}\n")
 
     def output(self, text: str) -> None:
         """Pass on what a command printed."""
-        if not self._quiet:
-            self.write(text)
+        self.write(text)
 
     def write(self, text: str) -> None:
-        """Write text above the line in place."""
+        """Write text above the lines in place."""
+        if not self.shows_output:
+            return
         stream = self._stream or sys.stdout
         with self._lock:
-            if self._bar is not None:
-                self._bar.clear()
-            stream.write(masking.redact(text))
+            stream.write(self._erased() + masking.redact(text))
+            self._shown = []
             if self._flush:
                 stream.flush()
+
+
+def ask_hidden(prompt: str) -> str:
+    """Ask for a secret: all but the prompt's last line is shown above, as a notebook's page has room for one."""
+    above, _, last = prompt.rpartition("\n")
+    if above:
+        Lines(live=False).say(above)
+    return getpass.getpass(last)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dis
 import functools
-import getpass
 import os
 import re
 import sys
@@ -21,7 +20,7 @@ from traitlets import Bool, Enum, Int, Unicode, observe
 
 from colab_magics import completion, core, masking
 from colab_magics.core import Settings
-from colab_magics.display import Lines, described, interrupts_in_one_line
+from colab_magics.display import Lines, ask_hidden, described, interrupts_in_one_line
 from colab_magics.errors import PlanError
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class ColabMagics(Magics):
         plan = core.read_plan(cell, {**os.environ, **self._running.user_ns}, settings=settings)
         for path, text in ((args.save, cell), (args.export, args.export and core.export(cell))):
             if path:
-                core.write(core.expand(path, settings), text)
+                lines.say(core.write(core.expand(path, settings), text))
         if args.jobs is not None:
             settings = replace(settings, jobs=args.jobs)
         report = self._report(lines, quiet=args.quiet or settings.quiet)
@@ -172,7 +171,7 @@ class ColabMagics(Magics):
 
         def ask(prompt: str) -> str:
             with contextlib.suppress(StdinNotImplementedError, EOFError):
-                return getpass.getpass(prompt)
+                return ask_hidden(prompt)
             return ""
 
         return ask
@@ -204,6 +203,11 @@ def _evaluated(names: Mapping[str, Any], text: str) -> str | None:
     """Return what IPython makes of ``{expression}``; None when that is no expression, and stays as it is."""
     try:
         return str(DollarFormatter().vformat(text, [], names))
+    except NameError as error:
+        if re.fullmatch(r"\{[A-Za-z_]\w*([.\[(!:].*)?\}", text):
+            meant = core.suggestion(error.name or "", names)
+            raise PlanError(f"{text}: {error}{meant} (for literal braces write '{text}' in single quotes)") from None
+        return None
     except Exception:  # noqa: BLE001 - whatever an expression can raise
         return None
 

@@ -10,67 +10,66 @@ from dataclasses import dataclass, field
 
 from colab_magics import core, masking
 from colab_magics.core import Progress, Report, Step, StepResult, seconds_text, size_text
-from colab_magics.display import Lines
+from colab_magics.display import Lines, Stretch
 
 __all__ = ["LinesReport", "TableReport"]
 
-_WIDEST = 100  # characters of a row's last column
+_SYMBOLS = {
+    "waiting": "·",
+    "running": "▸",
+    "done": "✓",
+    "up-to-date": "=",
+    "planned": "→",
+    "failed": "✗",
+    "skipped": "-",
+    "interrupted": "!",
+}
 
 
 @dataclass
 class _Row:
-    """A step as it stands."""
+    """A step as it stands; as a `Progress` it hears how far it is, and what a command prints goes to the lines."""
 
     step: Step
+    lines: Lines
     status: str = "waiting"
     began: float = 0.0
     seconds: float = 0.0
     detail: str = ""
-    received: int = 0
-    total: int | None = None
-
-    def cells(self) -> tuple[str, str, str, str, str]:
-        seconds = time.monotonic() - self.began if self.status == "running" else self.seconds
-        duration = "" if self.status == "waiting" else seconds_text(seconds)
-        detail = self.detail or self.step.text
-        if self.status == "running" and self.received:
-            share = f" of {size_text(self.total)}" if self.total else ""
-            rate = size_text(self.received / max(seconds, 0.001))
-            detail = f"{detail}: {size_text(self.received)}{share}, {rate}/s"
-        detail = masking.redact(detail.splitlines()[0] if detail else "")
-        detail = detail if len(detail) <= _WIDEST else f"{detail[: _WIDEST - 3]}..."
-        return str(self.step.line), self.step.verb, self.status.replace("-", " "), duration, detail
-
-
-@dataclass
-class _RowProgress:
-    """Writes a step's progress into its row; what a command prints goes to the lines."""
-
-    row: _Row
-    lines: Lines
+    work: Stretch | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def shows_output(self) -> bool:
+        return self.lines.shows_output
+
     def begin(self, label: str, total: int | None = None) -> None:
-        with self.lock:
-            self.row.detail, self.row.received, self.row.total = label, 0, total
+        self.work = Stretch(label, total, time.monotonic())
 
     def advance(self, amount: int) -> None:
         with self.lock:
-            self.row.received += amount
+            if self.work:
+                self.work.received += amount
 
     def end(self) -> None:
-        with self.lock:
-            self.row.detail, self.row.received, self.row.total = "", 0, None
+        self.work = None
 
     def say(self, text: str) -> None:
-        self.lines.say(f"line {self.row.step.line}: {text}")
+        self.lines.say(f"line {self.step.line}: {text}")
 
     def output(self, text: str) -> None:
         self.lines.output(text)
 
+    def cells(self) -> tuple[str, str, str, str, str]:
+        seconds = time.monotonic() - self.began if self.status == "running" else self.seconds
+        detail = str(self.work or "") if self.status == "running" else self.detail
+        detail = masking.redact((detail or self.step.text).splitlines()[0])
+        state = f"{_SYMBOLS[self.status]} {self.status.replace('-', ' ')}"
+        return str(self.step.line), self.step.verb, state, seconds_text(seconds) if seconds else "", detail
 
-class LinesReport(Report):
-    """A line when a step ends, for a terminal or a file.
+
+class _Rows(Report):
+    """Keeps a row a step.
 
     Parameters
     ----------
@@ -81,26 +80,72 @@ class LinesReport(Report):
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self._rows: dict[int, _Row] = {}
+        self._began = time.monotonic()
 
     def begin(self, steps: Sequence[Step]) -> None:
         """Take note of the steps."""
-        self._rows = {step.line: _Row(step) for step in steps}
+        self._rows = {step.line: _Row(step, self._lines) for step in steps}
+        self.tick()
+
+    def started(self, step: Step) -> None:
+        """Take note that a step runs."""
+        row = self._rows[step.line]
+        row.status, row.began = "running", time.monotonic()
+
+    def progress(self, step: Step) -> Progress:
+        """Return what writes into the step's row."""
+        return self._rows[step.line]
+
+    def ended(self, step: Step, result: StepResult) -> None:
+        """Take note of what it came to."""
+        row = self._rows[step.line]
+        row.status, row.seconds, row.detail = result.status, result.seconds, result.detail
+        self.tick()
+
+    def say(self, text: str) -> None:
+        """Write it."""
+        self._lines.say(text)
+
+    def _overall(self) -> str:
+        """Return the line about the block as a whole; empty before the first step begins and once all have ended."""
+        rows = self._rows.values()
+        left = sum(row.status in {"waiting", "running"} for row in rows)
+        if not left or all(row.status == "waiting" for row in rows):
+            return ""
+        rate = sum(row.work.rate for row in rows if row.status == "running" and row.work)
+        parts = [f"{len(rows) - left} of {len(rows)} steps", seconds_text(time.monotonic() - self._began)]
+        return ", ".join([*parts, *([f"{size_text(rate)}/s"] if rate >= 1 else [])])
+
+
+class LinesReport(_Rows):
+    """A line when a step ends; in a terminal, below those, a row for each that has not, redrawn in place."""
 
     def started(self, step: Step) -> None:
         """Announce a step whose own output follows; the others say enough when they end."""
+        super().started(step)
         if core.verbs.get(step.verb).has_output:
+            self._lines.show([])
             self._lines.say(f"line {step.line:>2}  {step.text}")
 
-    def progress(self, step: Step) -> Progress:
-        """Return what passes on what a command prints."""
-        return _RowProgress(self._rows[step.line], self._lines)
-
-    def ended(self, _step: Step, result: StepResult) -> None:
+    def ended(self, step: Step, result: StepResult) -> None:
         """Write what the step came to; of a failure the error that ends the run says more."""
         self._lines.say(repr(result).splitlines()[0])
+        super().ended(step, result)
+
+    def tick(self) -> None:
+        """Show what has not ended, unless a command prints, which has the terminal for itself."""
+        rows = [row for row in self._rows.values() if row.status in {"waiting", "running"}]
+        if any(row.status == "running" and core.verbs.get(row.step.verb).has_output for row in rows):
+            return
+        if any(row.status == "running" for row in rows):
+            # What runs stands first, and the overall line before what waits, where a small terminal has room.
+            rows.sort(key=lambda row: row.status == "waiting")
+            self._lines.show([self._overall(), *plain_table([row.cells() for row in rows]).splitlines()[1:]])
+        elif not rows:
+            self._lines.show([])
 
 
-class TableReport(Report):
+class TableReport(_Rows):
     """One table, a row a step, updated in place: HTML with the same as plain text in each message.
 
     Parameters
@@ -112,34 +157,15 @@ class TableReport(Report):
     """
 
     def __init__(self, lines: Lines, show: Callable[[dict[str, str], bool], None]) -> None:
-        self._lines, self._show = lines, show
-        self._rows: dict[int, _Row] = {}
+        super().__init__(lines)
+        self._show = show
         self._shown: dict[str, str] | None = None
-
-    def begin(self, steps: Sequence[Step]) -> None:
-        """Show every step as waiting."""
-        self._rows = {step.line: _Row(step) for step in steps}
-        self.tick()
-
-    def started(self, step: Step) -> None:
-        """Show it as running."""
-        row = self._rows[step.line]
-        row.status, row.began = "running", time.monotonic()
-
-    def progress(self, step: Step) -> Progress:
-        """Return what writes into the step's row."""
-        return _RowProgress(self._rows[step.line], self._lines)
-
-    def ended(self, step: Step, result: StepResult) -> None:
-        """Show what it came to."""
-        row = self._rows[step.line]
-        row.status, row.seconds, row.detail = result.status, result.seconds, result.detail
-        self.tick()
 
     def tick(self) -> None:
         """Show the table as it is now, unless it shows that already."""
-        rows = [row.cells() for row in self._rows.values()]
-        bundle = {"text/plain": plain_table(rows), "text/html": html_table(rows)}
+        rows, overall = [row.cells() for row in self._rows.values()], self._overall()
+        plain = "\n".join([plain_table(rows), *([overall] if overall else [])])
+        bundle = {"text/plain": plain, "text/html": html_table(rows, overall)}
         if bundle != self._shown:
             self._show(bundle, self._shown is not None)
             self._shown = bundle
@@ -158,13 +184,14 @@ def plain_table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def html_table(rows: Sequence[Sequence[str]]) -> str:
+def html_table(rows: Sequence[Sequence[str]], overall: str = "") -> str:
     """Return rows of cells as a table; the state is a word, so that no colour is needed to read it."""
     head = "".join(f'<th scope="col" style="text-align:left">{html.escape(cell)}</th>' for cell in _HEADER)
     body = "".join(
         "<tr>" + "".join(_cell(cell, wraps=column == len(_HEADER) - 1) for column, cell in enumerate(row)) + "</tr>"
         for row in rows
     )
+    body += f'<tr><td colspan="5" style="text-align:left">{html.escape(overall)}</td></tr>' if overall else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

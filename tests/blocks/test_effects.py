@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colab_magics.core import Settings, read_plan
-from colab_magics.core.blocks.effects import Paths, effects_of, longest_chain, waits_of, waves_of
+from colab_magics.core.blocks.effects import Paths, effects_of, waits_of
 
 LINK = "https://www.dropbox.com/scl/fo/abc/h?rlkey=k0123456789abcdef"
 FILE = "https://www.dropbox.com/scl/fi/abc/model.bin?rlkey=k0123456789abcdef"
@@ -218,11 +218,3 @@ def test_every_allowed_schedule_ends_as_the_sequential_run(block: list[str], dat
         run(shuffled, number, results)
     assert results == expected
     assert shuffled.state() == sequential.state()
-
-
-def test_waves_and_the_longest_chain() -> None:
-    """A wave is the earliest round; the chain is the time that waiting alone makes necessary."""
-    order = [[], [], [0, 1], [], [2, 3]]
-    assert waves_of(order) == [1, 1, 2, 1, 3]
-    assert longest_chain(order, [1.0, 5.0, 2.0, 9.0, 1.0]) == 10.0
-    assert longest_chain([], []) == 0.0

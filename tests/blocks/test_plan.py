@@ -106,6 +106,20 @@ def test_a_percent_sign_may_lead() -> None:
         ("dropbox_sync $LINK x", "line 1: unknown variable $LINK"),
         ("%", "line 1: nothing follows '%'"),
         ("symlink 'a b", "line 1: the quote ' is not closed"),
+        ("apt-get install -y x", "line 1: unknown step 'apt-get'; write apt install PKG ..."),
+        ("%cd proj", "line 1: unknown step 'cd'; write run --in DIR COMMAND: every step begins in"),
+        ("export A=1", "line 1: unknown step 'export'; write env NAME=VALUE"),
+        ("A=1", "line 1: unknown step 'A=1'; write env A=VALUE"),
+        ("git clone https://example.org/x", "line 1: unknown step 'git'; write git_clone org/repo [DEST], or: run git"),
+        ("wget -q https://example.org/x", "line 1: unknown step 'wget'; write dropbox_sync ADDRESS [DEST]"),
+        ("conda install x", "line 1: unknown step 'conda'; write pip install PKG ..."),
+        ("mkdir -p out", "line 1: unknown step 'mkdir'; for a command write: run mkdir -p out"),
+        ("sync x y", "line 1: unknown step 'sync'; did you mean 'dropbox_sync'?"),
+        ("%matplotlib inline", "unknown step 'matplotlib'; a block knows no other magics"),
+        ("for i in 1 2; do echo x; done", "line 1: unknown step 'for'; write run bash -c '...'"),
+        ("run for i in 1 2; do echo $i; done", "stands in single quotes: run bash -c 'for i in 1 2; do echo $i; done'"),
+        ("run cat <<EOF > x\none\nit's two\nEOF", "line 1: a here-document has no place in a block"),
+        ("run python - <<'EOF'\nprint(1)\nEOF", "line 1: a here-document has no place in a block"),
         ("dropbox_sync secret:X d --quiet", "line 1: unknown option '--quiet'"),
     ],
 )
@@ -115,6 +129,15 @@ def test_mistakes_are_named(text: str, message: str) -> None:
         read_plan(text)
     assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_only_looks_like_a_here_document_is_none() -> None:
+    """A here-string, a shift, a text in quotes; and behind one that ends, lines are steps again."""
+    assert only("run cat <<<word").command == "cat <<<word"
+    assert only("run echo '<<EOF'").command == ("echo", "<<EOF")
+    with pytest.raises(PlanError) as caught:
+        read_plan("run cat <<EOF\ntext\nEOF\nnope")
+    assert [line[:6] for line in str(caught.value).splitlines()] == ["line 1", "line 4"]
 
 
 def test_all_mistakes_come_at_once_and_in_order() -> None:

@@ -169,7 +169,7 @@ def test_a_prompt_is_answered_in_the_main_thread(box: sandbox.Sandbox) -> None:
 
     result = bootstrap("dropbox_sync secret:THE_LINK data", settings=core.Settings.load(ask=ask))
     assert [step.status for step in result.steps] == ["done"]
-    assert asked == [("THE_LINK: ", True)]
+    assert [(prompt.splitlines()[-1], main) for prompt, main in asked] == [("THE_LINK: ", True)]
     assert link.partition("rlkey=")[2].partition("&")[0] not in repr(result.steps)
 
 
@@ -192,10 +192,19 @@ def test_colabs_secrets_are_asked_for_in_the_main_thread(box: sandbox.Sandbox, m
 
 
 def test_a_dry_run_draws_the_plan() -> None:
-    """Each step says in which round it could run, and after which lines."""
-    result = bootstrap("run make\nsymlink a x\nsymlink b y\nsymlink x/1 z", dry_run=True)
-    details = [step.detail.partition(":")[0] for step in result.steps]
-    assert details == ["wave 1", "wave 2, after line 1", "wave 2, after line 1", "wave 3, after line 1, 2"]
+    """Each step says after which lines it could run, and what it needs that is not there yet."""
+    Path("a").mkdir()
+    result = bootstrap("run make\nsymlink a x\nsymlink x/1 z\npip install -r r.txt\nrun --in dir ls", dry_run=True)
+    details = [step.detail.partition("; ")[2] for step in result.steps]
+    assert details == [
+        "",
+        "after line 1",
+        "after line 1, 2; the source 'x/1' does not exist yet",
+        "after line 1, 2, 3; the requirements file 'r.txt' does not exist yet",
+        "after line 1, 2, 3, 4; the folder of --in 'dir' does not exist yet",
+    ]
+    assert repr(result) == "bootstrap: 5 planned"
+    assert "0.00 s" not in "".join(map(repr, result.steps))
 
 
 def test_nothing_runs_when_the_block_is_wrong() -> None:

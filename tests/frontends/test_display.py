@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from colab_magics import masking
-from colab_magics.display import Lines
+from colab_magics.display import Lines, Stretch
 
 
 class Terminal(io.StringIO):
@@ -26,18 +28,20 @@ def test_a_file_gets_no_progress() -> None:
     assert stream.getvalue() == "a note\n"
 
 
-def test_a_terminal_gets_a_line_in_place_that_goes_away(monkeypatch) -> None:
+def test_a_terminal_gets_a_line_in_place_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bar shows what is fetched and how much, and leaves an empty line behind."""
-    monkeypatch.setattr("colab_magics.display._DELAY", 0)
+    for name in ("_DELAY", "_PAUSE"):
+        monkeypatch.setattr(f"colab_magics.display.{name}", 0)
     stream = Terminal()
     lines = Lines(live=True, stream=stream)
     lines.begin("data", 2_000_000)
     lines.advance(1_000_000)
     lines.say("a note")
+    lines.advance(1)
     lines.end()
     shown = stream.getvalue()
     assert "data" in shown
-    assert "2.00M" in shown
+    assert "data: 50 %, 1.0 MB of 2.0 MB" in shown
     assert "a note\n" in shown
     assert shown.endswith("\r")
 
@@ -74,3 +78,28 @@ def test_what_is_written_is_masked() -> None:
     lines.end()
     assert "display-secret-0123" not in stream.getvalue()
     assert "has *** in it" in stream.getvalue()
+
+
+def test_lines_in_place_are_redrawn_and_cut_to_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those from before go up and away; no line wraps, since that would leave a trace; text that stays comes above."""
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("LINES", "4")
+    stream = Terminal()
+    lines = Lines(live=True, stream=stream)
+    lines.show(["a" * 30, "b", "c", "d"])
+    lines.show(["e"])
+    lines.say("note")
+    lines.show([])
+    assert stream.getvalue() == f"{'a' * 19}\nb\nc\r\x1b[2A\x1b[Je\r \rnote\n"
+
+
+def test_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told once the rate has settled, and only where the whole is known."""
+    clock = [100.0]
+    monkeypatch.setattr("colab_magics.display.time.monotonic", lambda: clock[0])
+    stretch = Stretch("data", 10_000_000, clock[0], 5_000_000)
+    clock[0] += 0.5
+    assert "left" not in str(stretch)
+    clock[0] += 1.5
+    assert str(stretch) == "data: 50 %, 5.0 MB of 10.0 MB, 2.5 MB/s, 2.0 s left"
+    assert str(Stretch("data", None, clock[0] - 2, 5_000_000)) == "data: 5.0 MB, 2.5 MB/s"

@@ -371,3 +371,30 @@ def test_a_block_can_be_saved_and_planned(shell: InteractiveShell) -> None:
     assert not Path("here").exists()
     subprocess.run(["sh", "setup.sh"], check=True, capture_output=True)
     assert Path("here").exists()
+
+
+def test_a_name_that_is_not_there_is_told(shell: InteractiveShell) -> None:
+    """Also in braces, with the near one; what is no expression stays as it is."""
+    shell.user_ns["HOST"] = "x.example"
+    said = run_for_usage(shell, "%private_pip {HOTS}/acme/x")
+    assert "{HOTS}: name 'HOTS' is not defined; did you mean 'HOST'?" in said
+    run(shell, "%symlink . '{NOPE}'")
+    assert Path("{NOPE}").is_symlink()
+
+
+def run_for_usage(shell: InteractiveShell, source: str) -> str:
+    """Run what is a wrong call, and return what IPython shows of it."""
+    import contextlib
+    import io
+
+    with contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(err):
+        shell.run_cell(source)
+    return err.getvalue()
+
+
+def test_what_was_written_is_said(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+    """The block and the script, each with its place."""
+    run(shell, "%%bootstrap --save b.txt --export b.sh --lock b.lock\nrun true")
+    shown = capsys.readouterr().out
+    for line in ("wrote the block to b.txt", "wrote the script to b.sh", "wrote the lock to b.lock"):
+        assert line in shown

@@ -55,7 +55,6 @@ def shown(cell: nbformat.NotebookNode) -> str:
 def plain(text: str) -> str:
     """Leave out what differs from run to run: durations, sizes on the way, ports, commits, folders, line breaks."""
     text = re.sub(r"\x1b\[[\d;]*m", "", text)
-    text = re.sub(r"; longest chain [^)]*saved side by side", "", text)  # told when it is worth telling
     text = re.sub(r"\(([\d.]+ [kMG]?B) in [\d.]+ s\)|\([\d.]+ s\)|,? +[\d.]+ s\b", "", text)
     text = re.sub(r"[\d.]+ [kMG]?B in", "", text)
     text = re.sub(r"127\.0\.0\.1:\d+|localhost:\d+", "HOST", text)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import html.parser
 import io
+import re
+
+import pytest
 
 from colab_magics import masking
 from colab_magics.core import StepResult, read_plan
@@ -28,7 +31,7 @@ def test_a_table_is_shown_once_and_then_updated() -> None:
     report.started(STEPS[0])
     report.ended(STEPS[0], StepResult(1, "symlink", "up-to-date", 0.01, "b -> a: up to date"))
     assert [update for _, update in shown] == [False, True]
-    assert shown[0][0]["text/plain"].splitlines()[1].split() == ["1", "symlink", "waiting", "symlink", "a", "b"]
+    assert shown[0][0]["text/plain"].splitlines()[1].split() == ["1", "symlink", "·", "waiting", "symlink", "a", "b"]
     assert "up to date" in shown[1][0]["text/plain"]
     assert "0.01 s" in shown[1][0]["text/plain"]
 
@@ -63,7 +66,9 @@ def test_progress_stands_in_the_steps_row() -> None:
     report.tick()
     row = shown[-1][0]["text/plain"].splitlines()[1]
     assert "running" in row
-    assert "data.zip: 500 kB of 2.0 MB" in row
+    assert "data.zip: 25 %, 500 kB of 2.0 MB" in row
+    assert shown[-1][0]["text/plain"].splitlines()[-1].startswith("0 of 2 steps, ")
+    assert "0 of 2 steps" in shown[-1][0]["text/html"]
     assert "/s" in row
     progress.end()
     report.tick()
@@ -90,8 +95,50 @@ def test_lines_for_a_file() -> None:
     report.progress(STEPS[1]).output("epoch 1\n")
     report.ended(STEPS[1], StepResult(2, "run", "failed", 2.0, "first line\nsecond"))
     assert [line.split() for line in stream.getvalue().splitlines()] == [
-        ["line", "1", "symlink", "done", "0.00", "s", "b", "->", "a"],
+        ["line", "1", "symlink", "done", "b", "->", "a"],
         ["line", "2", "run", "python", "train.py", "--name", "'<b>&'"],
         ["epoch", "1"],
         ["line", "2", "run", "failed", "2.0", "s", "first", "line"],
     ]
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_what_has_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the lines of what has: what runs, how far it is, what waits; a command has the terminal for itself."""
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("LINES", "30")
+    stream = Terminal()
+    report = LinesReport(Lines(live=True, stream=stream))
+    report.begin(STEPS)
+    report.started(STEPS[0])
+    report.progress(STEPS[0]).begin("data.zip", 2_000_000)
+    report.progress(STEPS[0]).advance(1_000_000)
+    report.tick()
+    overall, first, second = stream.getvalue().splitlines()
+    assert overall.startswith("0 of 2 steps, ")
+    assert re.fullmatch(r" +1  symlink  ▸ running  \S+ m?s  data.zip: 50 %, 1.0 MB of 2.0 MB, \S+ \wB/s", first)
+    assert second.split()[:4] == ["2", "run", "·", "waiting"]
+    report.ended(STEPS[0], StepResult(1, "symlink", "done", 0.5, "b -> a"))
+    report.started(STEPS[1])
+    before = stream.getvalue()
+    report.tick()
+    report.progress(STEPS[1]).output("epoch 1\n")
+    assert stream.getvalue() == f"{before}epoch 1\n"
+    report.ended(STEPS[1], StepResult(2, "run", "done", 2.0, ""))
+    assert "waiting" not in stream.getvalue().rpartition("\x1b[J")[2]
+
+
+def test_advice_in_a_detail_is_not_cut() -> None:
+    """However long its line is."""
+    report, shown = table()
+    report.begin(STEPS)
+    advice = f"{'x' * 300}; move it away"
+    report.ended(STEPS[0], StepResult(1, "symlink", "failed", 0.01, f"{advice}\n    more"))
+    assert advice in shown[-1][0]["text/plain"]
+    assert advice in shown[-1][0]["text/html"]

@@ -17,7 +17,7 @@ import pytest
 from colab_magics import masking
 from colab_magics.core import Settings
 from colab_magics.core.secrets import secrets
-from colab_magics.core.secrets.secrets import Secret, host_token, named
+from colab_magics.core.secrets.secrets import Secret, host_token, missing_token, named
 from colab_magics.errors import TokenError
 
 TOKEN = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
@@ -124,6 +124,44 @@ class TestNamed:
             named("DATA_LINK", Settings())
         assert named("DATA_LINK", Settings(ask=lambda _: VALUE)).reveal() == VALUE
 
+    def test_a_prompt_says_where_to_put_it_for_good(self) -> None:
+        """Where it was looked for, and for a host the page that makes a token, with what it must allow."""
+        asked: list[str] = []
+        settings = Settings(ask=lambda prompt: asked.append(prompt) or VALUE)  # type: ignore[func-returns-value]
+        named("DATA_LINK", settings)
+        why, question = asked.pop().splitlines()
+        assert question == "DATA_LINK: "
+        assert "was not found; to be asked no more, put it into ~/.config/colab_magics/tokens.json" in why
+        for host, page in (
+            ("github.com", "https://github.com/settings/personal-access-tokens/new (Contents: Read-only"),
+            (
+                "gitlab.acme.example",
+                "https://gitlab.acme.example/-/user_settings/personal_access_tokens (read_repository)",
+            ),
+            (
+                "bitbucket.org",
+                "https://id.atlassian.com/manage-profile/security/api-tokens (read:repository:bitbucket)",
+            ),
+        ):
+            host_token(host, settings, last=True)
+            assert f"make one at {page}" in asked.pop()
+            assert page in str(missing_token(host, settings))
+        host_token("git.example.org", settings, last=True)
+        assert "make one" not in asked.pop()
+
+    def test_a_mistyped_name_is_told_the_near_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """That of the token file, or of the environment; its value is not shown."""
+        write({"secrets": {"DATASET_LINK": VALUE}})
+        monkeypatch.setenv("COLAB_MAGICS_SECRET_WANDB_KEY", OTHER)
+        for typed, meant in (("DATSET_LINK", "DATASET_LINK"), ("wandb_kye", "WANDB_KEY")):
+            with pytest.raises(TokenError, match=f"{typed} was not found; did you mean secret:{meant}\\?") as caught:
+                named(typed, Settings())
+            assert VALUE not in str(caught.value)
+            assert OTHER not in str(caught.value)
+        with pytest.raises(TokenError) as caught:
+            named("NOTHING_ALIKE", Settings())
+        assert "did you mean" not in str(caught.value)
+
     def test_a_prompt_that_is_left_empty_is_no_secret(self) -> None:
         """An empty answer, and nobody to ask, end in the same plain message."""
         for settings in (Settings(ask=lambda _: "  "), Settings()):
@@ -165,7 +203,7 @@ class TestHostToken:
         assert for_host("github.com") == "from-colab-itself"
         assert asked == ["GITHUB_TOKEN", "GH_TOKEN"]
         fakes.colab_secrets(monkeypatch, {})
-        settings = Settings(ask=lambda prompt: f"typed at {prompt}".replace(" ", "-"))
+        settings = Settings(ask=lambda prompt: f"typed at {prompt.splitlines()[-1]}".replace(" ", "-"))
         assert for_host("github.com", settings) is None
         assert for_host("github.com", settings, last=True) == "typed-at-access-token-for-github.com:-"
 

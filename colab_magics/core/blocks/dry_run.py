@@ -17,12 +17,13 @@ __all__ = ["foresee"]
 def foresee(steps: Sequence[Step], schedule: Schedule, settings: Settings) -> dict[int, StepResult]:
     """Return for each step of this environment when it would run, and whether it would find nothing to do."""
     found = {}
-    waves = schedule.waves()
     for index, before in schedule.waits.items():
         step = steps[index]
         after = ", ".join(str(steps[other].line) for other in before)
-        detail = f"wave {waves[index]}{f', after line {after}' if after else ''}: {step.text}"
         status = "up-to-date" if _is_done(step, settings) else "planned"
+        parts = [step.text, *([f"after line {after}"] if after else [])]
+        parts += [f"{message} yet" for message in schedule.absent(index)]
+        detail = "; ".join(parts)
         found[index] = StepResult(step.line, step.verb, status, detail=detail)
     return found
 

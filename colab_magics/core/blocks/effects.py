@@ -21,7 +21,7 @@ from colab_magics.core.common.settings import Settings
 from colab_magics.core.packages import requirements
 from colab_magics.core.packages.pip_args import parse_line
 
-__all__ = ["Effects", "Paths", "Touches", "effects_of", "longest_chain", "waits_of", "waves_of"]
+__all__ = ["Effects", "Paths", "Touches", "effects_of", "waits_of"]
 
 _PACKAGES, _PROGRAMS = "<site-packages>", "<programs>"  # no paths: they begin with no slash
 _DRIVE = "/content/drive/MyDrive"  # where Colab's Drive will be, before it is mounted
@@ -158,22 +158,6 @@ def waits_of(effects: Sequence[Effects]) -> list[list[int]]:
         [earlier for earlier in range(index) if effects[earlier].keeps_order_with(mine)]
         for index, mine in enumerate(effects)
     ]
-
-
-def waves_of(waits: Sequence[Sequence[int]]) -> list[int]:
-    """Return for each step the earliest round it could run in, from 1, if every step took one round."""
-    waves: list[int] = []
-    for before in waits:
-        waves.append(1 + max((waves[index] for index in before), default=0))
-    return waves
-
-
-def longest_chain(waits: Sequence[Sequence[int]], seconds: Sequence[float]) -> float:
-    """Return the time below which no number of jobs gets: the longest chain of steps that wait for each other."""
-    ends: list[float] = []
-    for index, before in enumerate(waits):
-        ends.append(seconds[index] + max((ends[other] for other in before), default=0.0))
-    return max(ends, default=0.0)
 
 
 class Touches:

@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 
 from colab_magics.errors import PlanError
 
-__all__ = ["SYMBOL", "Line", "Problem", "Word", "read_lines", "split", "symbol", "typed_lines"]
+__all__ = ["HERE", "SYMBOL", "Line", "Problem", "Word", "read_lines", "split", "symbol", "typed_lines"]
 
 #: What `symbol` returns, with the name; its sign is a letter that no keyboard has, so that it passes as part of a name.
 SYMBOL = re.compile("\ua78f([A-Za-z_][A-Za-z0-9_]*)\ua78f")
 
+#: What the message about a here-document begins with.
+HERE = "a here-document has no place in a block"
+
+_LOOP = re.compile(r"[!%]?\s*(?:run\s+)?((?:for|while|until|if|case)\s.*)")
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[^}]*)\}|(?P<plain>[A-Za-z_]\w*))")
 _EXPRESSION = re.compile(r"\{[^{}]+\}")
 _OPERATORS = "|&;<>()`*?["
@@ -230,6 +234,9 @@ class _Reader:
         if value is not None:
             self._add(at, word, value)
             return end
+        if re.compile(r"<<-?\s*['\"]?\w").match(self._text, at) and self._text[at - 1 : at] != "<":
+            self._wrong(at, f"{HERE}, whose lines are steps; put its text into a file, or write: run bash -c '...'")
+            return len(self._text)
         self._add(at, word, character, quoted=False)
         return at + 1
 
@@ -271,6 +278,8 @@ class _Reader:
             near = difflib.get_close_matches(name, self._variables, n=1, cutoff=0.8)
             meant = f"did you mean ${near[0]}? else " if near else ""
             where = "set it in the notebook or the environment (for a literal $ write '$' in single quotes)"
+            if loop := _LOOP.match(self._line.text):
+                where = f"what is the shell's own stands in single quotes: run bash -c {shlex.quote(loop[1])}"
             self._wrong(match.start(), f"unknown variable ${name}; {meant}{where}")
         elif (value := self._variables[name]) is None:
             told = f"${name} is set from a secret, which stands in no line; a command finds it in its environment"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from colab_magics.core.blocks import verbs
 from colab_magics.core.blocks.arguments import suggestion
-from colab_magics.core.blocks.lexer import Line, Problem, Word, read_lines, typed_lines
+from colab_magics.core.blocks.lexer import HERE, Line, Problem, Word, read_lines, typed_lines
 from colab_magics.core.common import environment
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.secrets import secrets
@@ -122,12 +123,27 @@ def read_plan(
             tokens.append(Problem(line.number, 1, str(error)))
         except ColabMagicsError as error:
             problems.append(line.problem(_column(line, str(error)), str(error)))
+    problems = _without_documents(text, problems)
     told = {found.line for found in tokens}
     found = [*tokens, *(problem for problem in problems if problem.line not in told)]
     if found:
         kind = TokenError if tokens else PlanError
         raise kind("\n".join(map(_told, sorted(dict.fromkeys(found), key=_place))))
     return Plan(tuple(steps), text)
+
+
+def _without_documents(text: str, problems: list[Problem]) -> list[Problem]:
+    """Leave out what is wrong with the lines of a here-document: that it is one is said of the line that begins it."""
+    lines, left = typed_lines(text), set[int]()
+    for problem in problems:
+        ends = (
+            re.search(r"<<-?\s*(['\"]?)(\w+)\1", lines[problem.line - 1]) if problem.message.startswith(HERE) else None
+        )
+        for number in range(problem.line + 1, len(lines) + 1) if ends else ():
+            left.add(number)
+            if ends and lines[number - 1].strip() == ends[2]:
+                break
+    return [problem for problem in problems if problem.line not in left]
 
 
 def _column(line: Line, message: str) -> int:
@@ -163,8 +179,37 @@ def _step(line: Line, dropbox_url: str) -> Step:
     if name.startswith("%%"):
         raise line.problem(first.column, f"{name} begins a notebook's cell and is no step; leave it out here")
     if name not in verbs.names():
-        raise line.problem(first.column, f"unknown step {name!r}{suggestion(name, verbs.names())}")
+        raise line.problem(first.column, f"unknown step {name!r}{_instead(name, first.value, line.text)}")
     verb = verbs.get(name)
     args, command = verb.read(rest)
     verb.check(args, dropbox_url)
     return Step(line.number, name, line.text, args, command, args.on)
+
+
+# What people write out of habit, and what says the same here.
+_INSTEAD = {
+    "apt-get": "apt install PKG ...",
+    "cd": "run --in DIR COMMAND: every step begins in the notebook's own folder",
+    "conda mamba": "pip install PKG ..., or: run conda install -y PKG",
+    "export set setenv": "env NAME=VALUE",
+    "git": "git_clone org/repo [DEST], or: run git ...",
+    "ln": "symlink SOURCE LINK",
+    "pip3 uv": "pip install PKG ...",
+    "wget curl gdown": "dropbox_sync ADDRESS [DEST], which takes any http address, or: run wget ...",
+    "for while until if case do done then fi else esac": "run bash -c '...': a loop of the shell stands on one line",
+}
+
+
+def _instead(name: str, typed: str, text: str) -> str:
+    """Return what an unknown step's line would be here, as the end of a message."""
+    for names, instead in _INSTEAD.items():
+        if name in names.split():
+            return f"; write {instead}"
+    by_command = {verb.command: verb.name for verb in verbs.every() if verb.command}
+    if near := suggestion(by_command.get(name, name), verbs.names()):
+        return near
+    if re.match(r"[A-Za-z_]\w*=", name):
+        return f"; write env {name.partition('=')[0]}=VALUE"
+    if typed.startswith("%"):
+        return "; a block knows no other magics: put it into a cell of its own"
+    return f"; for a command write: run {text}"

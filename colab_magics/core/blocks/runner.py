@@ -50,6 +50,9 @@ class Report:
     def ended(self, step: Step, result: StepResult) -> None:
         """Hear that a step has ended, or was passed over."""
 
+    def say(self, text: str) -> None:
+        """Hear what a person is told of the block as a whole."""
+
     def tick(self) -> None:
         """Show how far the steps are; called a few times a second while some run."""
 
@@ -114,6 +117,7 @@ def bootstrap(
     if used and lock:
         used.note_packages()
         used.write(lock)
+        runner.report.say(f"wrote the lock to {lock}")
     return result
 
 
@@ -179,8 +183,7 @@ class _Runner:
 
     def _result(self, began: float) -> BootstrapResult:
         ordered = [self.results[index] for index in range(len(self.steps))]
-        chain = self.schedule.longest_chain({index: result.seconds for index, result in self.results.items()})
-        return BootstrapResult(ordered, time.monotonic() - began, chain)
+        return BootstrapResult(ordered, time.monotonic() - began)
 
     def _loop(self) -> None:
         """Start what can start, and do what other threads need done here, until every step has ended."""

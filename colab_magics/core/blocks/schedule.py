@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from colab_magics.core.blocks import verbs
-from colab_magics.core.blocks.effects import effects_of, longest_chain, paths_here, waits_of, waves_of
+from colab_magics.core.blocks.effects import effects_of, paths_here, waits_of
 from colab_magics.core.blocks.plan import Step
 from colab_magics.core.common import drive
 from colab_magics.core.common.settings import Settings
@@ -84,19 +84,12 @@ class Schedule:
             found += [f"line {step.line}: {message}" for message in dict.fromkeys(told)]
         return found
 
-    def waves(self) -> dict[int, int]:
-        """Return for each step the earliest round it could run in, from 1."""
-        return dict(zip(self._mine, waves_of(self._places()), strict=True))
-
-    def longest_chain(self, seconds: Mapping[int, float]) -> float:
-        """Return the time below which no number of jobs gets, given how long each step took."""
-        return longest_chain(self._places(), [seconds[index] for index in self._mine])
+    def absent(self, index: int) -> list[str]:
+        """Return what a step needs and is not here yet, a phrase each."""
+        needs = self._effects[self._mine.index(index)].needs
+        return list(dict.fromkeys(message for path, message in needs if not os.path.lexists(path)))
 
     def _decide(self, started: Collection[int]) -> None:
         for index, before in zip(self._mine, waits_of(self._effects), strict=True):
             if index not in started:
                 self.waits[index] = [self._mine[other] for other in before]
-
-    def _places(self) -> list[list[int]]:
-        place = {index: number for number, index in enumerate(self._mine)}
-        return [[place[other] for other in self.waits[index]] for index in self._mine]

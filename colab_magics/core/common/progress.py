@@ -8,7 +8,17 @@ __all__ = ["SILENT", "Progress", "Silent"]
 
 
 class Progress(Protocol):
-    """What a face can be told while the core works."""
+    """What a face can be told while the core works.
+
+    Attributes
+    ----------
+    shows_output : bool
+        Whether a person sees what is passed to `output`.
+    """
+
+    @property
+    def shows_output(self) -> bool:
+        """See above."""
 
     def begin(self, label: str, total: int | None = None) -> None:
         """Start a stretch of work called `label`, of `total` bytes when that is known."""
@@ -28,6 +38,8 @@ class Progress(Protocol):
 
 class Silent:
     """Listens to nothing."""
+
+    shows_output = False
 
     def begin(self, label: str, total: int | None = None) -> None:
         """Ignore it."""

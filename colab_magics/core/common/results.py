@@ -330,7 +330,8 @@ class StepResult:
     def __repr__(self) -> str:
         words = self.status.replace("-", " ")
         detail = f"  {self.detail}" if self.detail else ""
-        return f"line {self.line:>2}  {self.verb:<12} {words:<10} {seconds_text(self.seconds):>7}{detail}"
+        took = seconds_text(self.seconds) if self.seconds else ""  # nothing was done in no time
+        return f"line {self.line:>2}  {self.verb:<12} {words:<10} {took:>7}{detail}".rstrip()
 
 
 @dataclass(repr=False)
@@ -343,24 +344,17 @@ class BootstrapResult:
         One a step, in the block's order.
     seconds : float
         How long all of it took.
-    longest_chain : float
-        Seconds of the longest chain of steps that wait for each other: no number of jobs gets below it.
     """
 
     steps: list[StepResult] = field(default_factory=list)
     seconds: float = 0.0
-    longest_chain: float = 0.0
 
     def __repr__(self) -> str:
         ended = [step.status for step in self.steps]
         order = ("done", "up-to-date", "planned", "failed", "skipped", "interrupted")
         counts = [f"{ended.count(status)} {status.replace('-', ' ')}" for status in order if status in ended]
         parts = ", ".join(counts) or "nothing to do"
-        saved = sum(step.seconds for step in self.steps) - self.seconds
-        side = ""
-        if saved > 0.1:
-            side = f"; longest chain {seconds_text(self.longest_chain)}, {seconds_text(saved)} saved side by side"
-        return f"bootstrap: {parts} ({seconds_text(self.seconds)}{side})"
+        return f"bootstrap: {parts}" + (f" ({seconds_text(self.seconds)})" if set(ended) - {"planned"} else "")
 
 
 def seconds_text(seconds: float) -> str:

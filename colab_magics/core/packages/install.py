@@ -15,7 +15,7 @@ from colab_magics.core.common.settings import Settings
 from colab_magics.core.git import lfs
 from colab_magics.core.git.broker import Broker
 from colab_magics.core.git.specs import is_bare, parse_spec
-from colab_magics.core.packages import auth_retry, expiry, installed, installers, pip_args, stale_modules
+from colab_magics.core.packages import activity, auth_retry, expiry, installed, installers, pip_args, stale_modules
 from colab_magics.core.packages.indexes import Indexes
 from colab_magics.core.packages.installation import Installation, Item, Options
 from colab_magics.core.packages.installers import Installer
@@ -146,9 +146,14 @@ def pip_install(arguments: Sequence[str], *, settings: Settings | None = None, p
 
         def run() -> None:
             env = {**indexes.environment(broker), "TMPDIR": scratch}
-            done = installer.run(asked.targets if installer.is_told else arguments, env)
-            if done.status and installer.uv and installers.has_pip():
-                done = Installer().run(arguments, env)
+            told = activity.teller(progress, "installing")
+            progress.begin("installing")
+            try:
+                done = installer.run(asked.targets if installer.is_told else arguments, env, told)
+                if done.status and installer.uv and installers.has_pip():
+                    done = Installer().run(arguments, env, told)
+            finally:
+                progress.end()
             auth_retry.check(done, "pip install", None, broker)
 
         retry.run(broker, run)

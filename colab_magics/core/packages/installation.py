@@ -20,6 +20,7 @@ from colab_magics.core.git.checkout import checkout, fetch_large, is_at
 from colab_magics.core.git.refs import Remote
 from colab_magics.core.git.specs import Spec, canonical
 from colab_magics.core.packages import (
+    activity,
     auth_retry,
     expiry,
     failures,
@@ -328,7 +329,8 @@ class Installation:
             env = {**self.indexes.environment(broker), "TMPDIR": self.scratch, **more}
             self.progress.begin(f"installing {label}")
             try:
-                done = self.installer.run(every, env)
+                told = activity.teller(self.progress, f"installing {label}")
+                done = self.installer.run(every, env, told)
             finally:
                 self.progress.end()
             modules.activate_user_site()

@@ -12,7 +12,7 @@ import shutil
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,12 +76,14 @@ class Installer:
     env: Mapping[str, str] = field(default_factory=lambda: _PIP_WAYS)
     is_told: bool = False
 
-    def run(self, words: Sequence[str], env: Mapping[str, str]) -> process.Finished:
+    def run(
+        self, words: Sequence[str], env: Mapping[str, str], on_output: Callable[[str], None] | None = None
+    ) -> process.Finished:
         """Install what these arguments say, in the program's own words."""
         command = [sys.executable, "-m", "pip", "install"]
         if self.uv:
             command = [self.uv, "pip", "install", "--python", sys.executable, "--no-progress", "--color", "never"]
-        return process.run([*command, *self.options, *words], env={**env, **self.env})
+        return process.run([*command, *self.options, *words], env={**env, **self.env}, on_output=on_output)
 
     def upgrade(self, names: Iterable[str]) -> list[str]:
         """Return the words that upgrade what is named, and a dependency only when it must.

@@ -24,6 +24,7 @@ __all__ = [
     "ssh_prefixes",
     "takes_token_as_username",
     "usernames",
+    "where_to_make",
 ]
 
 
@@ -43,6 +44,8 @@ class Host:
         The user name for tokens whose prefix does not say one.
     is_username : bool
         Whether the token itself stands in the user name's place.
+    page, scope : str
+        Where a person makes one, below the host unless it is a whole address, and what it must allow.
     """
 
     title: str
@@ -50,14 +53,51 @@ class Host:
     variables: tuple[str, ...]
     username: str
     is_username: bool = False
+    page: str = ""
+    scope: str = ""
 
 
 HOSTS = (
-    Host("GitHub", ("github.com",), ("GITHUB_TOKEN", "GH_TOKEN"), "x-access-token"),
-    Host("GitLab", ("gitlab.com",), ("GITLAB_TOKEN",), "oauth2"),
-    Host("Bitbucket", ("bitbucket.org",), ("BITBUCKET_TOKEN",), "x-token-auth"),
-    Host("Azure DevOps", ("dev.azure.com",), ("AZURE_DEVOPS_EXT_PAT",), "pat"),
-    Host("Gitea", ("gitea.com", "codeberg.org"), (), "git"),
+    Host(
+        "GitHub",
+        ("github.com",),
+        ("GITHUB_TOKEN", "GH_TOKEN"),
+        "x-access-token",
+        page="/settings/personal-access-tokens/new",
+        scope="Contents: Read-only, for the repositories that you choose",
+    ),
+    Host(
+        "GitLab",
+        ("gitlab.com",),
+        ("GITLAB_TOKEN",),
+        "oauth2",
+        page="/-/user_settings/personal_access_tokens",
+        scope="read_repository",
+    ),
+    Host(
+        "Bitbucket",
+        ("bitbucket.org",),
+        ("BITBUCKET_TOKEN",),
+        "x-token-auth",
+        page="https://id.atlassian.com/manage-profile/security/api-tokens",
+        scope="read:repository:bitbucket",
+    ),
+    Host(
+        "Azure DevOps",
+        ("dev.azure.com",),
+        ("AZURE_DEVOPS_EXT_PAT",),
+        "pat",
+        page="/YOUR-ORGANISATION/_usersSettings/tokens",
+        scope="Code: Read",
+    ),
+    Host(
+        "Gitea",
+        ("gitea.com", "codeberg.org"),
+        (),
+        "git",
+        page="/user/settings/applications",
+        scope="repository: Read",
+    ),
     # An index of packages: https://TOKEN:@pypi.fury.io/ACCOUNT/.
     Host("Gemfury", ("pypi.fury.io",), (), "", is_username=True),
 )
@@ -97,6 +137,14 @@ def host_of(name: str) -> Host | None:
         return HOSTS[0]
     title = next((_SELF_HOSTED[label] for label in re.split(r"[.-]", name) if label in _SELF_HOSTED), None)
     return next((kind for kind in HOSTS if kind.title == title), None)
+
+
+def where_to_make(name: str) -> str:
+    """Return the page on which a person makes a token for a host, and what it must allow; empty where unknown."""
+    kind = host_of(name)
+    if kind is None or not kind.page:
+        return ""
+    return f"{'' if kind.page.startswith('https:') else f'https://{name}'}{kind.page} ({kind.scope})"
 
 
 def usernames(name: str, token: str, given: str | None) -> list[str]:

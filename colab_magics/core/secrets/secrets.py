@@ -5,6 +5,8 @@ Whatever is read here is masked from that moment on, in everything that passes `
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import NoReturn
 from colab_magics import masking
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.secrets import sources, tokenfile
-from colab_magics.core.secrets.hosts import VARIABLES
+from colab_magics.core.secrets.hosts import VARIABLES, where_to_make
 from colab_magics.errors import TokenError
 
 __all__ = [
@@ -122,16 +124,18 @@ def named(name: str, settings: Settings, *, prompt: bool = True) -> Secret:
         _from_file([name], settings)
         or sources.from_environment([variable, name])
         or sources.from_notebook([name], settings, hints)
-        or (sources.from_person(f"{name}: ", settings) if prompt else None)
     )
     if found is None:
-        raise TokenError(
-            hints[0]
-            if hints
-            else f"the secret {name} was not found; put it into {tokenfile.brief(tokenfile.places(settings)[0])} as "
-            f'{{"secrets": {{"{name}": "..."}}}}, into the environment as {variable}, or into this notebook '
-            "service's secrets with access switched on"
+        near = _near(name, settings)
+        keep = (
+            f'put it into {tokenfile.brief(tokenfile.places(settings)[0])} as {{"secrets": {{"{name}": "..."}}}}, into '
+            f"the environment as {variable}, or into this notebook service's secrets with access switched on"
         )
+        if prompt:
+            lines = [f"the secret {name} was not found{near or ';'} to be asked no more, {keep}", *hints]
+            found = sources.from_person("\n".join([*lines, f"{name}: "]), settings)
+        if found is None:
+            raise TokenError(hints[0] if hints else f"the secret {name} was not found{near or ';'} {keep}")
     return Secret(*found)
 
 
@@ -197,7 +201,9 @@ def host_token(
     if not found and last and (stored := sources.from_keyring(host, username) or sources.from_git(host)):
         found, username = stored[:2], stored[2] or username
     if not found and last:
-        found = sources.from_person(f"access token for {host}: ", settings)
+        made = f"; make one at {page}" if (page := where_to_make(host)) else ""
+        asked = f"{host} wants a token, and none was found{made}; to be asked no more, {_keep(host, settings)}"
+        found = sources.from_person(f"{asked}\naccess token for {host}: ", settings)
     return _credential(Secret(*found), username) if found else None
 
 
@@ -214,17 +220,35 @@ def _variables(names: Iterable[str]) -> list[str]:
 
 def missing_token(host: str, settings: Settings, hints: Iterable[str] = ()) -> TokenError:
     """Return the error for a host that wants a token when none was found; says where to put one."""
+    made = f". Make one at {page}" if (page := where_to_make(host)) else ""
+    return TokenError(
+        f"{host} wants a token (as it also does for a repository that is not there) and none was found; "
+        f"{_keep(host, settings)}{made}" + "".join(f". {hint}" for hint in hints)
+    )
+
+
+def _keep(host: str, settings: Settings) -> str:
+    """Say where a host's token is put, so that it is found from then on."""
     names = VARIABLES.get(host)
-    places_for_one = (
+    places = (
         f"into the environment or this service's secrets as {' or '.join(names)}"
         if names
         else "or name a secret that holds it with --token secret:NAME"
     )
-    return TokenError(
-        f"{host} wants a token (as it also does for a repository that is not there) and none was found; put one into "
-        f"{tokenfile.brief(tokenfile.places(settings)[0])} as "
-        f'{{"{host}": {{"access_token": "..."}}}}, {places_for_one}' + "".join(f". {hint}" for hint in hints)
-    )
+    file = tokenfile.brief(tokenfile.places(settings)[0])
+    return f'put one into {file} as {{"{host}": {{"access_token": "..."}}}}, {places}'
+
+
+def _near(name: str, settings: Settings) -> str:
+    """Return ``; did you mean secret:NAME?`` when a secret that is there is called nearly so."""
+    file = tokenfile.read(settings)
+    known = [
+        *(file.secrets if file else ()),
+        *(each[len(NAMED_VARIABLE) :] for each in os.environ if NAMED_VARIABLE in each),
+    ]
+    by_name = {each.upper(): each for each in reversed(known)}
+    near = difflib.get_close_matches(name.upper(), by_name, n=1, cutoff=0.7)
+    return f"; did you mean secret:{by_name[near[0]]}?" if near else ""
 
 
 def default_owner(settings: Settings) -> tuple[str, str] | None:

@@ -83,8 +83,13 @@ def export(text: str, *, source: str = "the block") -> str:
     return Script(plan, source).text()
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> str:
     """Write a script, or a block, whole or not at all; it may hold a link, so that only its owner may read it.
+
+    Returns
+    -------
+    str
+        What to tell a person of it.
 
     Raises
     ------
@@ -98,6 +103,7 @@ def write(path: Path, text: str) -> None:
             write_whole(Path(os.path.realpath(path)), text.encode(), 0o700 if text.startswith("#!") else 0o600)
     except OSError as error:
         raise LayoutError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
+    return f"wrote the {'script' if text.startswith('#!') else 'block'} to {path}"
 
 
 class _Symbols(Mapping[str, str]):

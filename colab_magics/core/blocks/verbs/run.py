@@ -58,7 +58,8 @@ class _Run(Verb):
         done = process.run(command, cwd=folder, env=env, on_output=call.progress.output)
         if done.status:
             how = f"was ended by signal {-done.status}" if done.status < 0 else f"failed with status {done.status}"
-            raise StepError(f"{process.describe(command)} {how}; its last lines:\n{done.tail()}")
+            tail = "" if call.progress.shows_output else f"; its last lines:\n{done.tail()}"
+            raise StepError(f"{process.describe(command)} {how}{tail}")
         return StepResult(step.line, step.verb, "done", detail=process.describe(command))
 
     def export(self, step: Step, script: Script) -> list[str]:
