@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from colab_magics.core.common import progress
 from colab_magics.core.keeping import keep as keeping
 from colab_magics.core.keeping.keeper import Keeper
 from colab_magics.core.keeping.state import Config, State, process
@@ -22,6 +23,16 @@ from colab_magics import core
 print(core.keep(sys.argv[1], sys.argv[2], every=float(sys.argv[3])), flush=True)
 sys.stdin.read()
 """
+
+
+class Heard(progress.Silent):
+    """Takes down what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def keeper(source: str = "work", dest: str = "dest", *, last: Sequence[tuple[int, str]] = (), **more: object) -> Keeper:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from keepers import stop_all, tree
+from keepers import Heard, stop_all, tree
 
-from colab_magics.core import Settings, bootstrap, read_plan
+from colab_magics.core import Settings, bootstrap, read_plan, verbs
 from colab_magics.errors import PlanError, StepError
 
 
@@ -79,3 +80,18 @@ def test_a_wrong_line_is_told_before_anything_runs(line: str, message: str) -> N
     """With what to write instead."""
     with pytest.raises(PlanError, match=f"^line 1: .*{re.escape(message)}"):
         read_plan(line)
+
+
+def test_a_link_into_the_drive_for_results_warns_once() -> None:
+    """It names keep; a dataset's folder there is none."""
+    heard = Heard()
+    here = settings()
+    Path("drive/data").mkdir()
+    Path("drive/data/x.csv").touch()
+    os.utime("drive/data/x.csv", (1_000_000, 1_000_000))
+    for line in ("drive:exp1/working", "drive:data"):
+        args = verbs.get("symlink").parser().read([line, line[6:].replace("/", "-")])
+        for _ in range(2):
+            verbs.perform("symlink", args, here, heard)
+    [said] = heard.lines
+    assert "keep exp1-working drive:exp1/working in place of the link" in said

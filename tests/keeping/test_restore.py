@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from keepers import keeper, tree
+from keepers import Heard, keeper, tree
 
 from colab_magics import core
-from colab_magics.core.common import progress
 from colab_magics.core.keeping import folder
 from colab_magics.core.keeping import keeper as module
 from colab_magics.errors import TransferError
@@ -19,16 +18,6 @@ from colab_magics.errors import TransferError
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two looks are as close as they can be."""
     monkeypatch.setattr(module, "_STILL", 0.001)
-
-
-class Heard(progress.Silent):
-    """Takes down what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture

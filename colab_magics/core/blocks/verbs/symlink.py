@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import TYPE_CHECKING
 
 from colab_magics.core.blocks.verb import Call, Verb
 from colab_magics.core.common.results import LinkResult
+from colab_magics.errors import ColabMagicsError
 
 if TYPE_CHECKING:
     from colab_magics.core.blocks.arguments import Arguments
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from colab_magics.core.common.settings import Settings
 
 __all__ = ["VERB"]
+
+_LATELY = 86400.0  # seconds: a runtime of Colab lives for less
+_warned: set[str] = set()  # the sources that a warning was given for
 
 
 class _Symlink(Verb):
@@ -48,7 +54,16 @@ class _Symlink(Verb):
         return self._link(step, settings, dry_run=True).status == "up-to-date"
 
     def run(self, step: Step, call: Call) -> LinkResult:
-        return self._link(step, call.settings, dry_run=call.dry_run)
+        source, link = step.args.source, step.args.link
+        is_written = source.startswith("drive:") and _is_written(source, call.settings)
+        result = self._link(step, call.settings, dry_run=call.dry_run)
+        if is_written and source not in _warned:
+            _warned.add(source)
+            call.progress.say(
+                f"what is written to {link} goes straight to Drive, and may be lost when the runtime ends; with "
+                f"keep {link} {source} in place of the link it is written here, and copied whole"
+            )
+        return result
 
     def export(self, step: Step, script: Script) -> list[str]:
         args = step.args
@@ -59,6 +74,19 @@ class _Symlink(Verb):
         from colab_magics.core.common.symlinks import symlink  # here: loading the extension must not wait for it
 
         return symlink(step.args.source, step.args.link, force=step.args.force, dry_run=dry_run, settings=settings)
+
+
+def _is_written(source: str, settings: Settings) -> bool:
+    """Tell whether a folder on the drive looks like one for results: it is new, empty, or was written to lately."""
+    from colab_magics.core.common.drive import expand  # here: as above
+
+    try:
+        found = [entry.stat().st_mtime for entry in os.scandir(expand(source, settings))]
+    except FileNotFoundError:
+        return True
+    except (OSError, ColabMagicsError):
+        return False
+    return not found or time.time() - max(found) < _LATELY
 
 
 VERB = _Symlink()
