@@ -111,7 +111,7 @@ def is_whole(path: Path) -> bool:
         try:
             with zipfile.ZipFile(path) as archive:
                 return archive.testzip() is None
-        except zipfile.BadZipFile:
+        except (zipfile.BadZipFile, EOFError, FileNotFoundError):
             return False
     data = path.read_bytes()
     if path.suffix == ".bin":

@@ -27,6 +27,8 @@ BLOCKS = {
     f"dropbox_sync {LINK} y --unpack --sha256 {'a' * 64} --force\n",
     "symlink": "symlink a 'b c'\n",
     "run": "run true\n",
+    "keep": "restore drive:w 'my work' --exclude tmp/\n"
+    "keep 'my work' $DEST --every 2m --last 3 'ckpt*.pt' --include '*.pt'\n",
     "env": 'env A="$HOME\'s" b=2 KEY=secret:T\nenv --on colab ROOT=/content\nrun ls $ROOT\n',
     "clone": "git_clone $HOST/acme/x@v1 'the tree' --depth 1 --token secret:T\ngit_clone own\n",
     "apt": "apt install -y git-lfs ffmpeg=7:4.4 --no-install-recommends\n",

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from keepers import Heard, stop_all, tree
+from scripts import SHELLS, play
 
 from colab_magics.core import Settings, bootstrap, read_plan, verbs
+from colab_magics.core.blocks.export.script import export
 from colab_magics.errors import PlanError, StepError
 
 
@@ -95,3 +97,33 @@ def test_a_link_into_the_drive_for_results_warns_once() -> None:
             verbs.perform("symlink", args, here, heard)
     [said] = heard.lines
     assert "keep exp1-working drive:exp1/working in place of the link" in said
+
+
+class TestScript:
+    @pytest.mark.parametrize("shell", SHELLS)
+    def test_a_script_keeps_and_brings_back(self, shell: str, tmp_path: Path) -> None:
+        """By the same rules: whole, the last ones only, what another changed is kept beside."""
+        make = "for n in 1 2 3; do echo $n > work/ckpt-$n.pt; touch -d @$((1000000 + n)) work/ckpt-$n.pt; done"
+        block = "restore ../dest work\nkeep work ../dest --last 2 'ckpt*.pt' --exclude '*.tmp'\n"
+        block += f"run sh -c '{make}; echo x > work/x.tmp'"
+        dest = tmp_path / "dest"
+        first = play(block, tmp_path / "one", shell=shell)
+        assert first.status == 0, first.output
+        assert "nothing is kept at" in first.output
+        assert tree(str(dest)) == {"ckpt-2.pt": "2\n", "ckpt-3.pt": "3\n"}
+        (dest / "ckpt-3.pt").write_text("theirs")
+        os.utime(dest / "ckpt-3.pt", (1_000_003, 1_000_003))
+        again = "restore ../dest work\nkeep work ../dest\nrun sh -c 'cat work/ckpt-2.pt; echo mine > work/ckpt-3.pt'"
+        second = play(again, tmp_path / "two", shell=shell)
+        assert second.status == 0, second.output
+        assert "2 brought back" in second.output
+        assert tree(str(dest)) == {"ckpt-2.pt": "2\n", "ckpt-3.pt": "theirs", "ckpt-3.pt.kept": "mine\n"}
+
+    def test_what_it_cannot_do_is_said(self) -> None:
+        """Dropbox needs us."""
+        for line, message in [
+            ("keep work dropbox:/work", "line 1: a script keeps in folders alone; for dropbox:/ run the block with"),
+            ("keep --stop", "line 1: a script keeps until it ends"),
+        ]:
+            with pytest.raises(PlanError, match=re.escape(message)):
+                export(line)

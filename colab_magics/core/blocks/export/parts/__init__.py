@@ -17,6 +17,7 @@ _FILES = (
     "paths.sh",
     "run.sh",
     "symlink.sh",
+    "keep.sh",
     "secrets.sh",
     "links.sh",
     "fetch.sh",
