@@ -60,7 +60,10 @@ class CredentialsRetry:
                     if broker.credentials[host]:
                         continue
                 if error.refused:
-                    hints.append(f"It refused what this machine's git configuration shows it: {error.refused}")
+                    hints.append(
+                        "It refused what this machine's git configuration shows it: git config --list --show-origin "
+                        "shows where that stands"
+                    )
                 problem = secrets.missing_token(host or "the host", self._settings, hints)
             except RefusedTokenError as error:
                 if broker.try_next_username(error.host):

@@ -73,7 +73,6 @@ class Broker:
         self.asked: set[str] = set()
         self._tried: dict[str, int] = {}
         self._azure: set[str] = set()
-        self._entries: list[gitconfig.Entry] = []
         self._closing = False
 
     def __enter__(self) -> Self:
@@ -107,7 +106,7 @@ class Broker:
             Where git will run: a clone may have a configuration of its own.
         """
         env = clean_environment(environ)
-        self._entries = gitconfig.read(env, os.environ if environ is None else environ, folder)
+        entries = gitconfig.read(env, os.environ if environ is None else environ, folder)
         env |= {
             "GIT_TERMINAL_PROMPT": "0",
             "LANGUAGE": "en",  # what git says is read here
@@ -116,7 +115,7 @@ class Broker:
         words = (sys.executable, "-I", "-S", credential_helper.__file__, str(self.folder / "socket"))
         # git tells its helpers too when a credential was good; nothing is kept here, so no Python need start for it.
         helper = f'f() {{ test "$1" = store || exec {shlex.join(words)} "$1"; }}; f'
-        settings = [(entry.key, entry.value) for entry in self._entries if entry.scope == "command"]
+        settings = [(entry.key, entry.value) for entry in entries if entry.scope == "command"]
         instead: list[tuple[str, str]] = []
         for host, credential in self.credentials.items():
             if credential is None:
@@ -126,16 +125,16 @@ class Broker:
                 (f"credential.{base}.helper", ""),  # forgets the helpers that were configured before
                 (f"credential.{base}.helper", f"!{helper}"),
                 (f"credential.{base}.useHttpPath", "true"),
-                *gitconfig.headers(self._entries, base),
+                *gitconfig.headers(entries, base),
             ]
             instead += [(f"{base}/", prefix) for prefix in hosts.ssh_prefixes(host)]
-            instead += gitconfig.rewrites(self._entries, base)
+            instead += gitconfig.rewrites(entries, base)
             if is_loopback(host):  # plain http: a proxy would read the token
                 for name in ("no_proxy", "NO_PROXY"):
                     env[name] = ",".join(filter(None, (env.get(name), host.partition(":")[0])))
         if self.credentials.get("dev.azure.com"):
             instead += [pair for project in sorted(self._azure) for pair in hosts.azure_prefixes(project)]
-        gitconfig.write_system(self.folder / "gitconfig", instead, env, self._entries)
+        gitconfig.write_system(self.folder / "gitconfig", instead, env, entries)
         settings += lfs.configuration(env["PATH"], self.folder / "large")
         for name in list(env):
             if name.startswith("GIT_CONFIG_") and name != "GIT_CONFIG_GLOBAL":
@@ -143,11 +142,6 @@ class Broker:
         for number, (key, value) in enumerate(settings):
             env[f"GIT_CONFIG_KEY_{number}"], env[f"GIT_CONFIG_VALUE_{number}"] = key, value
         return env | {"GIT_CONFIG_COUNT": str(len(settings)), "GIT_CONFIG_SYSTEM": str(self.folder / "gitconfig")}
-
-    def competing(self, host: str) -> str:
-        """Name what in the person's own git configuration may show a host something else than its token."""
-        found = gitconfig.competing(self._entries, host)
-        return ", ".join(found) or "git config --list --show-origin shows its entries"
 
     def learn(self, text: str) -> bool:
         """Take from a text what git must be told to reach repositories in it over https.

@@ -14,10 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from colab_magics import masking
 from colab_magics.core.secrets.hosts import repository_address
 
-__all__ = ["CLONE", "Entry", "competing", "headers", "quoted", "read", "rewrites", "write_system"]
+__all__ = ["CLONE", "Entry", "headers", "quoted", "read", "rewrites", "write_system"]
 
 #: What a clone's configuration includes, beside it.
 CLONE = "colab_magics"
@@ -26,7 +25,6 @@ _HEADER = re.compile(r"http\.(?:(?P<url>.+)\.)?extraheader", re.IGNORECASE)
 _REWRITE = re.compile(r"url\.(?P<base>.+)\.insteadof", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"\s*(?:proxy-)?authorization\s*:|\s*cookie\s*:|\s*private-token\s*:", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:(?:(?P<scheme>\w+):)?//(?:[^/@]*@)?|[\w.-]+@)(?P<host>[\w.-]+)(?P<port>:\d+)?")
-_CREDENTIAL = re.compile(r"(?P<start>\w+://)[^/@]*@")
 
 
 @dataclass(frozen=True)
@@ -95,20 +93,6 @@ def write_system(
     own = next((entry.origin.removeprefix("file:") for entry in entries if entry.scope == "system"), None)
     own = environ.get("GIT_CONFIG_SYSTEM", own) if own else None
     path.write_text(text + (f"[include]\n\tpath = {quoted(own)}\n" if own else ""), "utf-8")
-
-
-def competing(entries: Iterable[Entry], host: str) -> list[str]:
-    """Name the entries that show a host something by themselves, or lead away from it."""
-    found, url = [], f"//{host}"
-    for entry in entries:
-        rewrite, header = _REWRITE.fullmatch(entry.key), _HEADER.fullmatch(entry.key)
-        named = (
-            {_name(rewrite["base"]), _name(entry.value)} if rewrite else {_name(header["url"] or url)} if header else ()
-        )
-        if _name(url) in named and not entry.origin.endswith(f"/{CLONE}"):
-            key = masking.redact(_CREDENTIAL.sub(r"\g<start>***@", entry.key))
-            found.append(f"{key} in {entry.origin.removeprefix('file:')}")
-    return found
 
 
 def _host(address: str) -> str:

@@ -37,11 +37,11 @@ class NeedsTokenError(Exception):
     ----------
     host : str
         The host.
-    refused : str, optional
-        What in the person's own git configuration it refused instead.
+    refused : bool, optional
+        Whether it refused what the person's own git configuration shows it instead.
     """
 
-    def __init__(self, host: str, refused: str = "") -> None:
+    def __init__(self, host: str, *, refused: bool = False) -> None:
         super().__init__(host)
         self.refused = refused
 
@@ -220,12 +220,12 @@ def explain(output: str, spec: Spec | None, broker: Broker) -> Exception | None:
             "write the https:// address"
         )
     if refusal.kind == "needs token" or (refusal.kind == "refused" and credential is None):
-        return NeedsTokenError(host, broker.competing(host) if refusal.kind == "refused" else "")
+        return NeedsTokenError(host, refused=refusal.kind == "refused")
     source = f"the token from {credential.token.source}" if credential else "this machine, which has no token for it,"
     if refusal.kind == "refused" and host not in broker.asked:
         return InstallError(
             f"{host} refused what this machine's git configuration shows it for {shown}, and was not shown {source}; "
-            f"take that out of the configuration: {broker.competing(host)}"
+            "take that out of the configuration: git config --list --show-origin shows where it stands"
         )
     if refusal.kind == "refused":
         return RefusedTokenError(

@@ -198,7 +198,7 @@ class Client(AbstractContextManager["Client"]):
         link, part = response.link, Part(into, response.link.identity)
 
         def take(response: Response) -> Received:
-            with part.continued(response.status, response.headers, response.answer) as file:
+            with part.open(response.status, response.headers, response.answer) as file:
                 if part.size and not part.transferred:
                     self._progress.say(f"{link.shown}: going on after the {size_text(part.size)} of an earlier run")
                 self._progress.advance(part.size)

@@ -26,21 +26,15 @@ _WWW = {"dropbox.com", "www.dropbox.com", "m.dropbox.com"}
 _SHORT = {"db.tt", "www.db.tt"}
 
 _COPY = "open it on dropbox.com, choose Share > Copy link, and use that link"
-_REFUSED: tuple[tuple[str, str], ...] = (
-    ("/t/", f"a Dropbox Transfer, which only a browser can download; put the files in a folder: {_COPY}"),
-    ("/transfer/", f"a Dropbox Transfer, which only a browser can download; put the files in a folder: {_COPY}"),
-    ("/request/", f"a file request, which only takes uploads; for the folder behind it: {_COPY}"),
-    ("/home", f"a page of your own account, which only you can open; {_COPY}"),
-    ("/work", f"a page of your own account, which only you can open; {_COPY}"),
-    ("/personal", f"a page of your own account, which only you can open; {_COPY}"),
-    ("/preview", f"a page of your own account, which only you can open; {_COPY}"),
-    ("/doc/", f"a Paper document, which has no file to download; export it to a file, then: {_COPY}"),
-    ("/paper/", f"a Paper document, which has no file to download; export it to a file, then: {_COPY}"),
-    ("/sc/", f"an album or showcase, which has no folder to download; for the folder: {_COPY}"),
-    ("/cd/", f"a temporary download address, which stops working within hours; {_COPY}"),
-    ("/zip_download_get/", f"a temporary download address, which stops working within hours; {_COPY}"),
-    ("/u/", f"a link into the Public folder, which Dropbox switched off in 2017; {_COPY}"),
-)
+_REFUSED: dict[tuple[str, ...], str] = {
+    ("/t/", "/transfer/"): "a Dropbox Transfer, which only a browser can download; put the files in a folder",
+    ("/request/",): "a file request, which only takes uploads; for the folder behind it",
+    ("/home", "/work", "/personal", "/preview"): "a page of your own account, which only you can open",
+    ("/doc/", "/paper/"): "a Paper document, which has no file to download; export it to a file, then",
+    ("/sc/",): "an album or showcase, which has no folder to download; for the folder",
+    ("/cd/", "/zip_download_get/"): "a temporary download address, which stops working within hours",
+    ("/u/",): "a link into the Public folder, which Dropbox switched off in 2017",
+}
 
 
 @dataclass(frozen=True)
@@ -201,7 +195,7 @@ def _dropbox(parts: SplitResult, host: str) -> Link:
     key = query.get("rlkey") or None
 
     if host == "paper.dropbox.com":
-        raise _refusal("/paper/")
+        path, words = f"/paper{path}", []
     match words:
         case ["l", _, *_]:
             return Link(_address(path, key), "redirector", secrets=_long(path))
@@ -214,19 +208,15 @@ def _dropbox(parts: SplitResult, host: str) -> Link:
             note = f"the link points at {preview!r} inside a folder: the whole folder is taken" if preview else None
             secrets = _secrets(key, access if words[0] == "sh" else None)
             return Link(_address(path, key), "folder", None, secrets, note)
-    for prefix, _ in _REFUSED:
-        if f"{path}/".startswith(prefix):
-            raise _refusal(prefix)
+    for prefixes, what in _REFUSED.items():
+        if f"{path}/".startswith(prefixes):
+            raise LinkError(f"this link is {what}: {_COPY}")
     raise LinkError(f"{_brief(DROPBOX + path)!r} is not a Dropbox share link; {_COPY}")
 
 
 def _address(path: str, key: str | None) -> str:
     query = (f"rlkey={quote(key, safe='')}&" if key else "") + "dl=1"
     return f"{DROPBOX}{path}?{query}"
-
-
-def _refusal(prefix: str) -> LinkError:
-    return LinkError(f"this link is {dict(_REFUSED)[prefix]}")
 
 
 def _secrets(*values: str | None) -> tuple[str, ...]:

@@ -12,8 +12,6 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,77 +42,61 @@ class Part:
     def __init__(self, path: Path, identity: str) -> None:
         self.path, self._note = path, path.with_suffix(".json")
         self._of = hashlib.sha256(identity.encode()).hexdigest()
-        self.total: int | None = None
         self.transferred = 0
-        self._answer: Answer | None = None
-        self._restart()
+        self._start_over(None)
         try:
             self._take_up(json.loads(self._note.read_text("utf-8")))
         except (OSError, ValueError, KeyError, TypeError):
-            self._answer = None
-            self._restart()
+            self._start_over(None)
+
+    def _start_over(self, answer: Answer | None) -> None:
+        self._answer, self.total = answer, answer.size if answer else None
+        self.size, self.crc, self.sha256 = 0, 0, hashlib.sha256()
 
     def _take_up(self, note: dict[str, Any]) -> None:
         if note["of"] != self._of:
             return
-        size, self.total = self.path.stat().st_size, note["total"]
+        self._start_over(Answer(None, False, note["total"], note["etag"], note["mtime"]))
+        size = self.path.stat().st_size
         if size == self.total:
-            size -= 1  # no server sends a rest of nothing
-            os.truncate(self.path, size)
+            os.truncate(self.path, size - 1)  # no server sends a rest of nothing
         with self.path.open("rb") as file:
             while piece := file.read(_PIECE):
                 cancellation.check()
                 self._count(piece)
-        self._answer = Answer(None, False, self.total, note["etag"], note["mtime"])
-
-    def _restart(self) -> None:
-        self.size, self.crc, self.sha256 = 0, 0, hashlib.sha256()
 
     def is_of(self, answer: Answer) -> bool:
         """Tell whether the rest of a content need be fetched only, since its beginning is here."""
+        return bool(self.headers()) and self._is_same(answer, answer.size)
+
+    def _is_same(self, answer: Answer, total: int | None) -> bool:
         known = self._answer
-        return (
-            bool(self.headers())
-            and known is not None
-            and ((known.etag, known.mtime, self.total) == (answer.etag, answer.mtime, answer.size))
-        )
+        return known is not None and (known.etag, known.mtime, self.total) == (answer.etag, answer.mtime, total)
 
     def headers(self) -> dict[str, str]:
         """Return the headers that ask for the rest, when something says what the beginning belongs to."""
-        if not self.size or self._answer is None:
+        if not self.size or self._answer is None or not self._answer.is_resumable:
             return {}
-        if self._answer.etag:
-            return {"Range": f"bytes={self.size}-", "If-Range": self._answer.etag}
-        return {"Range": f"bytes={self.size}-"} if self.total and self._answer.mtime is not None else {}
+        condition = {"If-Range": self._answer.etag} if self._answer.etag else {}
+        return {"Range": f"bytes={self.size}-"} | condition
 
-    @contextmanager
-    def continued(self, status: int, headers: Headers, answer: Answer) -> Iterator[BinaryIO]:
+    def open(self, status: int, headers: Headers, answer: Answer) -> BinaryIO:
         """Open the file at the place where a response goes on: the end of what is there, or the start."""
-        match = re.match(r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", ""))
-        if status == _PARTIAL and not (match and self._fits(int(match[1]), int(match[2]), answer)):
-            self._answer = None  # the next try starts over
-            raise RetryError("the content changed between two tries")
-        if status == _PARTIAL and match:
-            self.total = int(match[2])
-        else:
-            self._restart()
-            self.total, self._answer = answer.size, answer
-            self._write_note()
-        with self.path.open("ab" if self.size else "wb") as file:
-            yield file
-
-    def _write_note(self) -> None:
+        if status == _PARTIAL:
+            match = re.match(r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", ""))
+            start, total = (int(match[1]), int(match[2])) if match else (-1, -1)
+            self.total = total if self.total is None else self.total
+            if start != self.size or not self._is_same(answer, total):
+                self._answer = None  # the next try starts over
+                raise RetryError("the content changed between two tries")
+            return self.path.open("ab")
+        self._start_over(answer)
         self._note.unlink(missing_ok=True)  # first: it must not speak of another content
         self.path.unlink(missing_ok=True)
-        if self._answer is not None and (self._answer.etag or (self.total and self._answer.mtime is not None)):
-            note = {"of": self._of, "etag": self._answer.etag, "mtime": self._answer.mtime, "total": self.total}
+        if answer.is_resumable:
+            note = {"of": self._of, "etag": answer.etag, "mtime": answer.mtime, "total": self.total}
             self._note.write_text(json.dumps(note), "utf-8")
-
-    def _fits(self, start: int, total: int, answer: Answer) -> bool:
-        known = self._answer
-        if known is None or start != self.size or self.total not in {None, total}:
-            return False
-        return (answer.etag, answer.mtime) == (known.etag, known.mtime)
+        return self.path.open("wb")
 
     def take(self, file: BinaryIO, piece: bytes) -> None:
         """Write the next piece."""
