@@ -246,7 +246,7 @@ def test_a_server_that_insists_on_a_user_name_is_served(
     """Real git against a real server that refuses every other name, standing in for the host."""
     from colab_magics import sandbox
     from colab_magics.core.common.settings import Settings
-    from colab_magics.core.packages.auth_retry import CredentialsRetry
+    from colab_magics.core.git.auth_retry import CredentialsRetry
 
     with sandbox.start(activate=False, token=token) as box:
         lib = box.private_repo("acme/lib")

@@ -23,68 +23,38 @@ _NAMES = re.compile(
     r"metadata name `(?P<uv_own>[^`]+)` does not match given name `(?P<uv>[^`]+)`"
 )
 #: What is printed, and what that means; the first one that is found counts.
-_MEANINGS = tuple(
-    (re.compile(pattern, re.IGNORECASE), message)
-    for pattern, message in (
-        (
-            (
-                r"requires a different Python: \S+ not in '(?P<pip>[^']+)'|"
-                r"does not satisfy Python(?P<uv>[<>=!~][^\s,]*(?:, ?[<>=!~][^\s,]*)*)"
-            ),
-            (
-                "{label} needs Python {missing}, and this is Python {python}; ask for a version or ref of it "
-                "that runs on this one, or start a runtime with another"
-            ),
-        ),
-        (
-            (
-                r"does not appear to be a Python project|neither 'setup\.py' nor 'pyproject\.toml' found|"
-                r"is not installable|has no subdirectory"
-            ),
-            (
-                "{label} is no Python project at that place: it has no pyproject.toml; when the project lies deeper, "
-                "give #subdirectory=DIR"
-            ),
-        ),
-        (
-            r"401 (?:Client )?Error|HTTP error 401|401 Unauthorized|403 (?:Client Error|Forbidden)",
-            (
-                "a package index refused what it was shown, or was shown nothing; put a token for its host into the "
-                "token file, and give its address with --extra-index-url or in the requirements file"
-            ),
-        ),
-        (
-            (
-                r"Failed to establish a new connection|NewConnectionError|name resolution|dns error|"
-                r"error sending request|client error \(Connect\)"
-            ),
-            "the package index cannot be reached; check the network and run it again",
-        ),
-        (
-            (
-                r"No matching distribution found for (?P<name>[^\s(]+)|"
-                r"Could not find a version that satisfies the requirement (?P<version>[^\s(]+)|"
-                r"Because (?P<absent>\S+) was not found in the (?:package registry|provided package locations)"
-            ),
-            (
-                "{label} needs {missing}, and no index has it for this Python; if it is private, name it too, or give "
-                "its address in the package's dependencies; if its index wants a token, put that into the token file"
-            ),
-        ),
-        (
-            r"ResolutionImpossible|No solution found when resolving|conflicting dependencies|Cannot install ",
-            "{label} asks for versions that exclude each other; relax one of them",
-        ),
-        (
-            (
-                r"did not run successfully|subprocess-exited-with-error|metadata-generation-failed|"
-                r"Failed (?:to build|building)|build backend returned an error|Getting requirements to build"
-            ),
-            "the build of {label} failed; mend what its last lines say, and run it again",
-        ),
-        (r"", "{label} could not be installed; mend what the last lines say, and run it again"),
-    )
-)
+_MEANINGS = {
+    r"requires a different Python: \S+ not in '(?P<pip>[^']+)'|"
+    r"does not satisfy Python(?P<uv>[<>=!~][^\s,]*(?:, ?[<>=!~][^\s,]*)*)": (
+        "{label} needs Python {missing}, and this is Python {python}; ask for a version or ref of it that runs on this "
+        "one, or start a runtime with another"
+    ),
+    r"does not appear to be a Python project|neither 'setup\.py' nor 'pyproject\.toml' found|"
+    r"is not installable|has no subdirectory": (
+        "{label} is no Python project at that place: it has no pyproject.toml; when the project lies deeper, give "
+        "#subdirectory=DIR"
+    ),
+    r"401 (?:Client )?Error|HTTP error 401|401 Unauthorized|403 (?:Client Error|Forbidden)": (
+        "a package index refused what it was shown, or was shown nothing; put a token for its host into the token "
+        "file, and give its address with --extra-index-url or in the requirements file"
+    ),
+    r"Failed to establish a new connection|NewConnectionError|name resolution|dns error|error sending request|"
+    r"client error \(Connect\)": "the package index cannot be reached; check the network and run it again",
+    r"No matching distribution found for (?P<name>[^\s(]+)|"
+    r"Could not find a version that satisfies the requirement (?P<version>[^\s(]+)|"
+    r"Because (?P<absent>\S+) was not found in the (?:package registry|provided package locations)": (
+        "{label} needs {missing}, and no index has it for this Python; if it is private, name it too, or give its "
+        "address in the package's dependencies; if its index wants a token, put that into the token file"
+    ),
+    r"ResolutionImpossible|No solution found when resolving|conflicting dependencies|Cannot install ": (
+        "{label} asks for versions that exclude each other; relax one of them"
+    ),
+    r"did not run successfully|subprocess-exited-with-error|metadata-generation-failed|"
+    r"Failed (?:to build|building)|build backend returned an error|Getting requirements to build": (
+        "the build of {label} failed; mend what its last lines say, and run it again"
+    ),
+    r"": "{label} could not be installed; mend what the last lines say, and run it again",
+}
 
 
 def other_name(output: str) -> tuple[str, str] | None:
@@ -118,7 +88,8 @@ def explain_failure(output: str, label: str) -> InstallError:
         What messages call the installation.
     """
     text = re.sub(r"\n[ \t│|]*", " ", output)  # uv wraps its sentences
-    match, message = next((match, message) for pattern, message in _MEANINGS if (match := pattern.search(text)))
+    found = ((re.search(pattern, text, re.IGNORECASE), message) for pattern, message in _MEANINGS.items())
+    match, message = next((match, message) for match, message in found if match)
     missing = next(filter(None, match.groups()), "")
     told = message.format(label=label, missing=missing, python=platform.python_version())
     return InstallError(f"{told}:\n{told_to_build(output)}")

@@ -6,16 +6,16 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from colab_magics.core.common import drive
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.core.common.results import InstallResult
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.git import lfs
+from colab_magics.core.git.auth_retry import CredentialsRetry
 from colab_magics.core.git.broker import Broker
 from colab_magics.core.git.specs import is_bare, parse_spec
-from colab_magics.core.packages import activity, auth_retry, expiry, installed, installers, pip_args, stale_modules
+from colab_magics.core.packages import activity, expiry, installed, installers, pip_args, stale_modules
 from colab_magics.core.packages.indexes import Indexes
 from colab_magics.core.packages.installation import Installation, Item, Options
 from colab_magics.core.packages.installers import Installer
@@ -112,11 +112,14 @@ def install(
         force=force,
         no_deps=no_deps,
         dry_run=dry_run,
-        constraints=tuple(path.absolute() for path in _files(constraints, "constraints", settings)),
+        constraints=tuple(drive.expand(path, settings).absolute() for path in constraints),
         index_url=index_url,
         extra_index_urls=tuple(extra_index_urls),
     )
-    files = _files(requirements, "requirements", settings)
+    for path in options.constraints:
+        if not path.is_file():
+            raise InstallError(f"the constraints file {str(path)!r} does not exist; correct it, or sync it first")
+    files = [drive.expand(path, settings) for path in requirements]
     items = _items(specs, settings, editable=editable)
     if not items and not files:
         raise InstallError("nothing to install; give org/repo, or -r FILE")
@@ -137,7 +140,7 @@ def pip_install(arguments: Sequence[str], *, settings: Settings | None = None, p
     """
     settings = settings or Settings.load()
     secrets.refuse_literal(arguments)
-    retry, asked, indexes = auth_retry.CredentialsRetry(settings), pip_args.parse(arguments), Indexes(settings)
+    retry, asked, indexes = CredentialsRetry(settings), pip_args.parse(arguments), Indexes(settings)
     installer = installers.choose(settings.installer, indexes, asked)
     if installer.uv and not installer.is_told and installers.has_pip():
         installer = Installer()
@@ -154,7 +157,7 @@ def pip_install(arguments: Sequence[str], *, settings: Settings | None = None, p
                     done = Installer().run(arguments, env, told)
             finally:
                 progress.end()
-            auth_retry.check(done, "pip install", None, broker)
+            installers.check(done, "pip install", None, broker)
 
         retry.run(broker, run)
     stale_modules.activate_user_site()
@@ -165,16 +168,7 @@ def pip_install(arguments: Sequence[str], *, settings: Settings | None = None, p
             progress.say(lfs.warning(dist.name, files))
 
 
-def _files(paths: Sequence[str | os.PathLike[str]], kind: str, settings: Settings) -> list[Path]:
-    found = [drive.expand(path, settings) for path in paths]
-    for typed, path in zip(paths, found, strict=True):
-        if not path.is_file():
-            raise InstallError(f"the {kind} file {os.fspath(typed)!r} does not exist; correct it, or sync it first")
-    return found
-
-
 def _items(specs: Sequence[str], settings: Settings, *, editable: bool) -> list[Item]:
     owner = secrets.default_owner(settings) if any(map(is_bare, specs)) else None
     host, name = owner or ("github.com", None)
-    found = [Item(parse_spec(spec, owner=name, owner_host=host), editable=editable) for spec in specs]
-    return [item for number, item in enumerate(found) if not any(item.is_same(other) for other in found[:number])]
+    return [Item(parse_spec(spec, owner=name, owner_host=host), editable=editable) for spec in specs]

@@ -15,13 +15,13 @@ from colab_magics.core.common.progress import Progress
 from colab_magics.core.common.results import InstallResult, Package
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.git import lfs, refs
+from colab_magics.core.git.auth_retry import CredentialsRetry
 from colab_magics.core.git.broker import Broker
 from colab_magics.core.git.checkout import checkout, fetch_large, is_at
 from colab_magics.core.git.refs import Remote
 from colab_magics.core.git.specs import Spec, canonical
 from colab_magics.core.packages import (
     activity,
-    auth_retry,
     expiry,
     failures,
     installed,
@@ -36,7 +36,6 @@ from colab_magics.core.packages.installed import Dist
 from colab_magics.core.packages.installers import Installer
 from colab_magics.core.packages.requirements import Requirements
 from colab_magics.core.secrets import tokenfile
-from colab_magics.core.secrets.secrets import Credential
 from colab_magics.errors import InstallError
 
 __all__ = ["Installation", "Item", "Options"]
@@ -115,14 +114,11 @@ class Item:
         commit = self.remote.commit if self.remote else ""
         return [_requirement(f"{self.known_as or ''}{extras}", self.spec.url, commit, self.spec.subdirectory)]
 
-    def is_same(self, other: Item) -> bool:
-        """Tell whether another item asks for the same thing."""
-        if self.spec.is_folder or other.spec.is_folder:
-            return self.spec == other.spec
-        mine, theirs = (
-            (canonical(spec.url), spec.ref, spec.extras, spec.subdirectory) for spec in (self.spec, other.spec)
-        )
-        return mine == theirs
+    @property
+    def identity(self) -> object:
+        """Equal for all that ask for the same thing."""
+        spec = self.spec
+        return spec if spec.is_folder else (canonical(spec.url), spec.ref, spec.extras, spec.subdirectory)
 
     def find(self, dists: Iterable[Dist]) -> Dist | None:
         """Return what is installed of it."""
@@ -158,13 +154,19 @@ class Installation:
     ) -> None:
         self.indexes = Indexes(settings)
         self._index_options = self.indexes.options(options.index_url, options.extra_index_urls)
-        self.items, self.options, self.settings, self.progress = items, options, settings, progress
+        self.options, self.settings, self.progress = options, settings, progress
         installers.find_uv(settings.installer)  # before the hosts are asked
-        self.retry = auth_retry.CredentialsRetry(settings, options.token)
+        self.retry = CredentialsRetry(settings, options.token)
         self.scratch = tempfile.gettempdir()
         self.installer = Installer()
-        self.others = self._read(files)
         self.has_files = bool(files)
+        found = [requirements.read(path) for path in files]
+        self.lines = Requirements(others=[self.indexes.line(text) for each in found for text in each.others])
+        named = [Item(line.spec, line.name, line.editable) for each in found for line in each.repositories]
+        unique: dict[object, Item] = {}
+        for item in [*items, *named]:
+            unique.setdefault(item.identity, item)
+        self.items = list(unique.values())
 
     def run(self) -> InstallResult:
         """Install what is not installed yet.
@@ -179,15 +181,15 @@ class Installation:
         self._warn()
         with Broker(self.retry.credentials(item.spec.host for item in self.items)) as broker:
             broker.learn("\n".join(item.spec.url for item in self.items))
-            expiry.ask(self._shown(broker))
             self.retry.run(broker, lambda: self._resolve(broker))
-            expiry.ask(self._shown(broker))  # also those that were only found when the host wanted one
+            expiry.ask({item.spec.host: broker.credentials.get(item.spec.host) for item in self.items})
             before = installed.snapshot()
             for item in self.items:
                 self._compare(item, before)
             todo = [item for item in self.items if not item.done]
-            if self.options.dry_run or not (todo or self._lines_ask()):
-                status = "planned" if todo or self._lines_ask() else "up-to-date"
+            is_done = not todo and self._lines_hold()
+            if self.options.dry_run or is_done:
+                status = "up-to-date" if is_done else "planned"
                 return InstallResult([_package(item, item.before) for item in self.items], status=status)
             folders = {*(item.folder for item in todo), *(dist.folder for dist in before.values() if dist.editable)}
             imported = modules.imported(folder for folder in folders if folder)
@@ -205,27 +207,11 @@ class Installation:
         result.restart_needed = bool(result.stale)
         return result
 
-    def _read(self, files: Sequence[Path]) -> Requirements:
-        """Take the repositories of requirements files among the items, and return the rest."""
-        every = Requirements()
-        for path in files:
-            found = requirements.read(path)
-            every.others += map(self.indexes.line, found.others)
-            for repository in found.repositories:
-                item = Item(repository.spec, name=repository.name, editable=repository.editable)
-                if not any(item.is_same(other) for other in self.items):
-                    self.items.append(item)
-        return every
-
-    def _lines_ask(self) -> bool:
-        """Tell whether the files' other lines ask for something that is not installed."""
-        lines = self.others.others
-        if lines and not (self.options.force or self.options.upgrade):
-            return not satisfied.lines_hold([*lines, *(f"-c {path}" for path in self.options.constraints)])
-        return bool(lines)
-
-    def _shown(self, broker: Broker) -> dict[str, Credential | None]:
-        return {item.spec.host: broker.credentials.get(item.spec.host) for item in self.items}
+    def _lines_hold(self) -> bool:
+        """Tell whether everything that the files' other lines ask for is installed."""
+        lines = [*self.lines.others, *(f"-c {path}" for path in self.options.constraints)]
+        is_wanted_anew = self.options.force or self.options.upgrade
+        return not self.lines.others or (not is_wanted_anew and satisfied.lines_hold(lines))
 
     def _warn(self) -> None:
         """Say once for each token file that others can read it."""
@@ -270,7 +256,7 @@ class Installation:
 
         Lines that hold are among that: what they say of indexes and versions counts for the repositories too.
         """
-        lines = self.others.others
+        lines = self.lines.others
         asked = pip_args.parse(self._index_options)
         for line in lines:
             if index := pip_args.parse_line(line).options.get("index-url"):
@@ -278,7 +264,7 @@ class Installation:
         self.installer = installers.choose(self.settings.installer, self.indexes, asked)
         words = [word for path in self.options.constraints for word in ("-c", str(path))]
         words += ["--no-deps"] * self.options.no_deps + ["--force-reinstall"] * self.options.force
-        words += self.installer.upgrade(self.others.names) if self.options.upgrade else []
+        words += self.installer.upgrade(self.lines.names) if self.options.upgrade else []
         if lines:
             path = Path(self.scratch, "requirements.txt")
             path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
@@ -339,7 +325,7 @@ class Installation:
                 continue
             if done.status == 0 or not (self._learn_name(done.output, named) or _leave_out(done.output, named)):
                 break
-        auth_retry.check(done, label, items[0].spec if len(items) == 1 else None, broker)
+        installers.check(done, label, items[0].spec if len(items) == 1 else None, broker)
 
     def _learn_name(self, output: str, items: Sequence[Item]) -> bool:
         """Take a project's name from a complaint about the one that an item was thought to have."""
@@ -360,11 +346,15 @@ class Installation:
                 )
             named.add(dist.key)
             packages.append(_package(item, dist))
-        others = [after[key] for key in sorted(changed - named)]
-        also = [_told(dist, before.get(dist.key)) for dist in others if _is_news(dist, before.get(dist.key))]
-        if self.has_files:
-            packages += [Package(dist.name, dist.version, dist.url, None, dist.commit, changed=True) for dist in others]
-            also = [text for text in also if "->" in text]  # what is new is among the packages
+        also = []
+        for dist in (after[key] for key in sorted(changed - named)):
+            old = before.get(dist.key)
+            if old and old.version != dist.version:
+                also.append(f"{dist.name} {old.version} -> {dist.version}")
+            elif not old and not self.has_files:
+                also.append(f"{dist.name} {dist.version}")
+            if self.has_files:
+                packages.append(Package(dist.name, dist.version, dist.url, None, dist.commit, changed=True))
         return InstallResult(packages, status="installed" if changed else "up-to-date", also=also)
 
 
@@ -397,11 +387,3 @@ def _package(item: Item, dist: Dist | None) -> Package:
     url = str(item.folder) if item.spec.is_folder else item.spec.url
     name = dist.name if dist else item.name or item.spec.repository
     return Package(name, dist.version if dist else "", url, item.spec.ref, commit, changed=not item.done)
-
-
-def _is_news(dist: Dist, before: Dist | None) -> bool:
-    return before is None or before.version != dist.version
-
-
-def _told(dist: Dist, before: Dist | None) -> str:
-    return f"{dist.name} {before.version} -> {dist.version}" if before else f"{dist.name} {dist.version}"

@@ -18,12 +18,15 @@ from pathlib import Path
 
 from colab_magics.core.common import process
 from colab_magics.core.common.environment import child_path
-from colab_magics.core.packages import pip_args, requirements
+from colab_magics.core.git.broker import Broker
+from colab_magics.core.git.refs import TryAgainError, explain
+from colab_magics.core.git.specs import Spec
+from colab_magics.core.packages import failures, pip_args, requirements
 from colab_magics.core.packages.indexes import Indexes
 from colab_magics.core.packages.pip_args import Options, PipArguments, is_named
 from colab_magics.errors import InstallError
 
-__all__ = ["Installer", "choose", "find_uv", "for_uv", "has_pip"]
+__all__ = ["Installer", "check", "choose", "find_uv", "for_uv", "has_pip"]
 
 # As environment variables and not as options: a pip that is too old to know one passes over it.
 _PIP_WAYS = {
@@ -212,3 +215,20 @@ def _check_files(where: str, paths: Sequence[str]) -> None:
     for path in paths:
         if "://" not in path and not Path(path).exists():
             raise InstallError(f"the {where} names {path!r}, which does not exist; correct it, or take it out")
+
+
+def check(done: process.Finished, label: str, spec: Spec | None, broker: Broker) -> None:
+    """Raise what an installer's failure means; nothing when it is none.
+
+    Raises
+    ------
+    TryAgainError, NeedsTokenError, RefusedTokenError
+        When `CredentialsRetry.run` is to do it again, with what it finds.
+    InstallError
+        When that would not help.
+    """
+    if done.status == 0:
+        return
+    if broker.learn(done.output):
+        raise TryAgainError
+    raise explain(done.output, spec, broker) or failures.explain_failure(done.output, label)

@@ -8,9 +8,10 @@ import pytest
 
 from colab_magics.core.common.process import Finished
 from colab_magics.core.common.settings import Settings
+from colab_magics.core.git.auth_retry import CredentialsRetry
 from colab_magics.core.git.broker import Broker
 from colab_magics.core.git.refs import NeedsTokenError
-from colab_magics.core.packages.auth_retry import CredentialsRetry, check
+from colab_magics.core.packages.installers import check
 from colab_magics.core.secrets.secrets import Credential, Secret
 from colab_magics.errors import InstallError, TokenError
 
