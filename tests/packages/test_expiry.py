@@ -56,19 +56,13 @@ def test_only_github_is_asked_and_each_at_its_own_api() -> None:
 @pytest.fixture
 def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Nothing was asked before; returns what waits until the background is done."""
-    started: list[threading.Thread] = []
     monkeypatch.setattr(expiry, "_asked", set())
     monkeypatch.setattr(expiry, "_notes", [])
 
-    def thread(**kwargs: object) -> threading.Thread:
-        started.append(made := threading.Thread(**kwargs))  # type: ignore[arg-type]
-        return made
-
-    monkeypatch.setattr("colab_magics.core.packages.expiry._in_background", lambda **kwargs: thread(**kwargs).start())
-
     def wait_for_all() -> None:
-        for each in started:
-            each.join(20)
+        for each in threading.enumerate():
+            if each.name == "expiry":
+                each.join(20)
 
     return wait_for_all
 

@@ -10,7 +10,8 @@ from urllib.parse import unquote
 from colab_magics import masking
 from colab_magics.core.common.addresses import is_loopback
 from colab_magics.core.secrets.hosts import origin, repository_address
-from colab_magics.errors import InstallError, TokenError
+from colab_magics.core.secrets.secrets import exposed
+from colab_magics.errors import InstallError
 
 __all__ = ["Spec", "canonical", "is_bare", "parse_spec"]
 
@@ -172,12 +173,7 @@ def _refuse_token(text: str) -> None:
         if not address or not (address["password"] or _TOKEN_LIKE.fullmatch(address["user"])):
             return
         literal = address["password"] or address["user"]
-    if len("".join(literal.split())) >= 8:
-        masking.register(literal)
-    raise TokenError(
-        "a token was typed inside a package's address, so it is now in this notebook: revoke it, make a new one, "
-        "and give the address without it"
-    )
+    raise exposed(literal, "a token was typed inside a package's address, so it is now in this notebook")
 
 
 def _split_host(text: str, *, strict: bool = True) -> tuple[str, str, bool]:

@@ -10,7 +10,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from colab_magics.core.http.responses import RetryError
 from colab_magics.core.secrets.hosts import api_of
@@ -25,7 +25,6 @@ _HEADER = "GitHub-Authentication-Token-Expiration"
 _PERSONAL = ("ghp_", "github_pat_")
 _SOON = dt.timedelta(days=7)
 
-_lock = threading.Lock()
 _asked: set[bytes] = set()
 _notes: list[str] = []
 
@@ -43,19 +42,15 @@ def ask(credentials: Mapping[str, Credential | None]) -> None:
             continue
         api = api_of(host)
         key = hashlib.sha256(f"{host} {credential.token.reveal()}".encode()).digest()
-        with _lock:
-            if api is None or key in _asked:
-                continue
+        if api is not None and key not in _asked:
             _asked.add(key)
-        _in_background(target=_ask, args=(api, host, credential))
+            # A daemon: nobody waits for it, not even at the end.
+            threading.Thread(target=_ask, args=(api, host, credential), name="expiry", daemon=True).start()
 
 
 def notes() -> list[str]:
     """Return what is to be told, each once; what is not known yet comes with a later call."""
-    with _lock:
-        found = list(_notes)
-        _notes.clear()
-    return found
+    return [_notes.pop(0) for _ in range(len(_notes))]
 
 
 def note(header: str | None, host: str, source: str, now: dt.datetime) -> str | None:
@@ -95,10 +90,4 @@ def _ask(api: tuple[str, str], host: str, credential: Credential) -> None:
     with contextlib.suppress(RetryError, TransferError), Session(headers) as session:
         header = session.ask(_ADDRESS.format(*api), method="HEAD").headers.get(_HEADER)
         if text := note(header, host, credential.token.source, dt.datetime.now(dt.timezone.utc)):
-            with _lock:
-                _notes.append(text)
-
-
-def _in_background(*, target: Callable[..., None], args: tuple[object, ...]) -> None:
-    # A daemon: nobody waits for it, not even at the end.
-    threading.Thread(target=target, args=args, daemon=True).start()
+            _notes.append(text)

@@ -13,13 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from colab_magics import masking
 from colab_magics.core.common.addresses import is_loopback
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.git.broker import Broker
 from colab_magics.core.secrets import hosts, secrets
 from colab_magics.core.secrets.secrets import Credential, Secret
-from colab_magics.errors import InstallError, TokenError
+from colab_magics.errors import InstallError
 
 __all__ = ["Indexes"]
 
@@ -84,12 +83,7 @@ class Indexes:
         parts = urlsplit(url)
         password = _password(parts)
         if parts.password or len(password) >= 8:
-            if len("".join(password.split())) >= 8:
-                masking.register(password)
-            raise TokenError(
-                f"a token stands in the address of the index on {parts.hostname}: revoke it, make a new one, put that "
-                "into the token file for this host, and give the address without it"
-            )
+            raise secrets.exposed(password, f"a token stands in the address of the index on {parts.hostname}")
         credential = self._known(url)
         return self._keep(parts, credential) if credential else url
 

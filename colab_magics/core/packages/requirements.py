@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from colab_magics.core.git.specs import Spec, parse_spec
 from colab_magics.core.packages.pip_args import PipArguments, is_named, parse_line
+from colab_magics.core.secrets.secrets import exposed
 from colab_magics.errors import InstallError, TokenError
 
 __all__ = ["Repository", "Requirements", "clone", "lines", "read", "repository", "whole"]
@@ -95,10 +96,7 @@ def read(path: Path) -> Requirements:
         try:
             line = repository(text)
         except TokenError:
-            raise TokenError(
-                f"a token stands in {str(path)!r}: revoke it, make a new one, put that into the token file, and write "
-                "the address in the requirements without it"
-            ) from None
+            raise exposed("", f"a token stands in {str(path)!r}") from None
         if line is None:
             found.others.append(text)
         elif not line.is_excluded:

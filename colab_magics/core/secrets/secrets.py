@@ -23,6 +23,7 @@ __all__ = [
     "Credential",
     "Secret",
     "default_owner",
+    "exposed",
     "host_token",
     "missing_token",
     "named",
@@ -281,13 +282,26 @@ def refuse_literal(texts: Iterable[str]) -> None:
         When one of them holds a token; it is masked from then on, and the message says to revoke it.
     """
     for text in texts:
-        literal = masking.looks_like_token(text)
-        if literal:
-            masking.register(literal)
-            raise TokenError(
-                "a token was typed here, so it is now in this notebook's file and history: revoke it, make a new "
-                "one, and put that into the token file, the environment or this service's secrets"
-            )
+        if literal := masking.looks_like_token(text):
+            where = "a token was typed here, so it is now in this notebook's file and history"
+            raise exposed(literal, where, "the environment or this service's secrets")
+
+
+def exposed(literal: str, where: str, then: str = "and give the address without it") -> TokenError:
+    """Mask what was written where others can read it, and return the error that says to revoke it.
+
+    Parameters
+    ----------
+    literal : str
+        The secret itself; it is not quoted.
+    where : str
+        Says where it stands.
+    then : str, optional
+        What to do beside putting a new one into the token file.
+    """
+    if len("".join(literal.split())) >= _SHORTEST:
+        masking.register(literal)
+    return TokenError(f"{where}: revoke it, make a new one, put that into the token file, {then}")
 
 
 def refuse_token_argument(text: str) -> NoReturn:
