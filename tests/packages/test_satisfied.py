@@ -15,6 +15,11 @@ from installing import wheelhouse
 from colab_magics.core.packages import pip_args, requirements, satisfied
 
 
+def holds(text: str) -> bool:
+    """Tell whether ``pip install`` of one thing has nothing to do."""
+    return satisfied.arguments_hold([text])
+
+
 def test_requirements_hold_when_all_of_the_tree_does(site: Path) -> None:
     """Versions, extras, markers, circles, and what is not there."""
     put(site, "top", requires=("mid>=1", "never; python_version < '3'", "gone; extra == 'more'"))
@@ -24,10 +29,10 @@ def test_requirements_hold_when_all_of_the_tree_does(site: Path) -> None:
     put(site, "torn", requires=("missing",))
     put(site, "either", requires=("missing; extra == 'a' or python_version > '3'",))
     for text in ("top", "TOP>=1", "mid<3", "leaf[x]", "absent; python_version < '3'", "deep==1.*", "mid==2.0rc1"):
-        assert satisfied.requirement_holds(text), text
+        assert holds(text), text
     for text in ("top[more]", "top>1", "torn", "either", "absent", "mid>=2", "./deep", "-e deep", "",
                  "deep @ https://x.org/d.whl"):  # fmt: skip
-        assert not satisfied.requirement_holds(text), text
+        assert not holds(text), text
     assert satisfied.dependencies_hold("leaf")
     assert not satisfied.dependencies_hold("top", ["more"])
     assert not satisfied.dependencies_hold("nobody")
@@ -36,13 +41,13 @@ def test_requirements_hold_when_all_of_the_tree_does(site: Path) -> None:
 def test_what_is_installed_meanwhile_is_seen_at_once(site: Path) -> None:
     """Metadata is read once, and again when it changed."""
     info = put(site, "top", requires=("mid",))
-    assert not satisfied.requirement_holds("top")
+    assert not holds("top")
     put(site, "mid")
-    assert satisfied.requirement_holds("top")
+    assert holds("top")
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: top\nVersion: 1.0\nRequires-Dist: gone>1\n\nreadme\n")
-    assert not satisfied.requirement_holds("top")
+    assert not holds("top")
     (info / "METADATA").unlink()
-    assert not satisfied.requirement_holds("top")
+    assert not holds("top")
 
 
 def test_a_readme_is_no_requirement(site: Path) -> None:
@@ -51,9 +56,9 @@ def test_a_readme_is_no_requirement(site: Path) -> None:
     put(site, "mid")
     head = "Metadata-Version: 2.1\r\nName: top\r\nVersion: 1.0\r\nRequires-Dist: mid\r\n >=1\r\n\r\n"
     (info / "METADATA").write_bytes((head + "Requires-Dist: gone\r\n").encode())
-    assert satisfied.requirement_holds("top")
+    assert holds("top")
     (info / "METADATA").write_bytes(head.replace(">=1", ">=2").encode())
-    assert not satisfied.requirement_holds("top")
+    assert not holds("top")
 
 
 def test_a_project_in_the_working_folder_is_not_installed(
@@ -67,9 +72,9 @@ def test_a_project_in_the_working_folder_is_not_installed(
     put(Path.cwd(), "dist")
     monkeypatch.syspath_prepend("")
     monkeypatch.syspath_prepend(str(Path.cwd()))
-    assert satisfied.requirement_holds("old")
-    assert not satisfied.requirement_holds("mine")
-    assert not satisfied.requirement_holds("dist")
+    assert holds("old")
+    assert not holds("mine")
+    assert not holds("dist")
 
 
 def test_an_address_holds_at_its_whole_commit_only(site: Path) -> None:
@@ -83,17 +88,17 @@ def test_an_address_holds_at_its_whole_commit_only(site: Path) -> None:
         f"git+https://github.com/acme/mono@{COMMIT}#subdirectory=pkg",
         f"lib @ git+https://github.com/acme/lib@{'2' * 40} ; python_version < '3'",
     ):
-        assert satisfied.requirement_holds(text), text
+        assert holds(text), text
     for tail in ("", "@main", f"@{COMMIT[:7]}", f"@{'2' * 40}", f"@{COMMIT}#subdirectory=pkg"):
         for head in ("lib @ ", ""):
-            assert not satisfied.requirement_holds(f"{head}git+https://github.com/acme/lib{tail}"), tail
+            assert not holds(f"{head}git+https://github.com/acme/lib{tail}"), tail
     for text in (
         f"lib @ git+https://github.com/other/lib@{COMMIT}",
         f"lib[x] @ git+https://github.com/acme/lib@{COMMIT}",
         f"git+https://github.com/acme/mono@{COMMIT}",
         f"git+https://github.com/acme/lib@{COMMIT}#egg=part",
     ):
-        assert not satisfied.requirement_holds(text), text
+        assert not holds(text), text
 
 
 def test_an_archive_holds_by_its_address_and_digest(site: Path) -> None:
@@ -101,10 +106,10 @@ def test_an_archive_holds_by_its_address_and_digest(site: Path) -> None:
     put(site, "wheel", url={"url": "https://example.org/wheel.whl", "archive_info": {"hash": "sha256=ab"}})
     for text in ("wheel @ https://example.org/wheel.whl", "https://example.org/wheel.whl",
                  "https://me@example.org/wheel.whl#sha256=AB", "wheel @ https://example.org/wheel.whl"):  # fmt: skip
-        assert satisfied.requirement_holds(text), text
+        assert holds(text), text
     for text in ("https://example.org/other.whl", "https://example.org/wheel.whl#sha256=cd",
                  "wheel @ https://x.org/wheel.whl", "wheel @ https://example.org/wheel.whl#sha512=ab"):  # fmt: skip
-        assert not satisfied.requirement_holds(text), text
+        assert not holds(text), text
 
 
 def test_the_arguments_of_pip_hold_when_nothing_is_left_to_do(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,31 +169,6 @@ def test_a_folder_in_place_holds_until_it_says_otherwise(site: Path, tmp_path: P
     later = (project / "pyproject.toml").stat().st_mtime_ns + 10**12
     os.utime(project / "pyproject.toml", ns=(later, later))
     assert not any(map(satisfied.arguments_hold, calls))
-
-
-def test_a_clone_in_place_holds_at_its_commit(site: Path, tmp_path: Path) -> None:
-    """As pip leaves ``-e git+...@COMMIT``: also a part of the repository; not when it was moved, or is another's."""
-    clone = tmp_path / "src" / "lib"
-    (clone / "pkg").mkdir(parents=True)
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=clone, check=True, capture_output=True, text=True).stdout.strip()
-
-    git("init", "-q")
-    git("remote", "add", "origin", "https://github.com/acme/lib.git")
-    who = ("-c", "user.name=x", "-c", "user.email=x@y")
-    git(*who, "commit", "-q", "--allow-empty", "-m", "x")
-    commit = git("rev-parse", "HEAD")
-    for name, folder in (("lib", clone), ("part", clone / "pkg")):
-        put(site, name, url={"url": folder.as_uri(), "dir_info": {"editable": True}})
-    address = f"git+ssh://git@github.com/acme/lib@{commit}"
-    Path("r.txt").write_text(f"-e {address}#egg=lib\n--editable {address}#egg=part&subdirectory=pkg\n")
-    assert satisfied.arguments_hold(["-r", "r.txt"])
-    for text in (f"git+https://github.com/acme/lib@{commit}#subdirectory=none", "git+https://github.com/acme/lib@main",
-                 f"git+https://github.com/other/lib@{commit}", "git+https://github.com/acme/lib"):  # fmt: skip
-        assert not satisfied.arguments_hold(["-e", text]), text
-    git(*who, "commit", "-q", "--allow-empty", "-m", "y")
-    assert not satisfied.arguments_hold(["-r", "r.txt"])
 
 
 _VALUES = {

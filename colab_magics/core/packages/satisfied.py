@@ -16,32 +16,13 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
-from colab_magics.core.git.checkout import head, origin
-from colab_magics.core.git.specs import Spec, canonical
 from colab_magics.core.packages import installed, pip_args, requirements
 from colab_magics.core.packages.installed import Dist, same_archive
 from colab_magics.core.packages.pip_args import PipArguments
 from colab_magics.core.packages.requirements import Repository
 from colab_magics.errors import InstallError
 
-__all__ = ["arguments_hold", "dependencies_hold", "lines_hold", "requirement_holds"]
-
-
-def requirement_holds(text: str) -> bool:
-    """Tell whether a requirement, and all that it requires in turn, is installed.
-
-    Parameters
-    ----------
-    text : str
-        As in PEP 508, or the address of a repository or an archive. One with an address holds when it was installed
-        from there, a repository at its whole commit: a branch or a tag may have moved since.
-
-    Returns
-    -------
-    bool
-        False also when that cannot be proved.
-    """
-    return _Proof().target_holds(text)
+__all__ = ["arguments_hold", "dependencies_hold", "lines_hold"]
 
 
 def dependencies_hold(name: str, extras: Iterable[str] = ()) -> bool:
@@ -51,6 +32,9 @@ def dependencies_hold(name: str, extras: Iterable[str] = ()) -> bool:
 
 def arguments_hold(arguments: Sequence[str], *, folder: Path | None = None) -> bool:
     """Tell whether the arguments of a ``pip install`` ask for nothing that is not installed already.
+
+    What has an address holds when it was installed from there, a repository at its whole commit: a branch or a tag may
+    have moved since.
 
     Parameters
     ----------
@@ -104,7 +88,7 @@ class _Proof:
         return (
             not asked.may_decide
             and all(map(self._constraints_hold, map(folder.joinpath, asked.constraints)))
-            and all(self.target_holds(text, deps=deps) for text in asked.targets)
+            and all(self._target_holds(text, deps=deps) for text in asked.targets)
             and all(self._editable_holds(text, deps=deps) for text in asked.editables)
             and all(
                 self.all_hold(map(pip_args.parse_line, requirements.whole(folder / name)), folder, deps=deps)
@@ -112,7 +96,7 @@ class _Proof:
             )
         )
 
-    def target_holds(self, text: str, *, deps: bool = True) -> bool:
+    def _target_holds(self, text: str, *, deps: bool = True) -> bool:
         repository = requirements.repository(text)
         if repository is not None:
             return repository.is_excluded or self._repository_holds(repository, deps=deps)
@@ -164,32 +148,17 @@ class _Proof:
         return not deps or self.dependencies_hold(dist.key, spec.extras)
 
     def _editable_holds(self, text: str, *, deps: bool) -> bool:
-        """Tell whether a folder or a repository's clone is installed in place, with all that it requires now."""
-        repository = requirements.repository(text)
-        if repository is not None:
-            dist = self._clone_of(repository.spec)
-            extras = repository.spec.extras
-        else:
-            match = re.fullmatch(r"(?P<path>[^\[:]+?)(?:\[(?P<extras>[^\]/]*)\])?", text)
-            if not match:
-                return False
-            dist = installed.from_folder(self._dists.values(), Path(os.path.expanduser(match["path"])))
-            extras = tuple(extra.strip() for extra in (match["extras"] or "").split(",") if extra.strip())
+        """Tell whether a folder is installed in place, with all that it requires now."""
+        match = re.fullmatch(r"(?P<path>[^\[:]+?)(?:\[(?P<extras>[^\]/]*)\])?", text)
+        if not match:  # a repository, which pip clones
+            return False
+        dist = installed.from_folder(self._dists.values(), Path(os.path.expanduser(match["path"])))
+        extras = [extra.strip() for extra in (match["extras"] or "").split(",") if extra.strip()]
         if dist is None or dist.folder is None or not dist.editable or dist.is_older_than(dist.folder):
             return False
         if not dist.is_pure:  # what is compiled must be compiled again when its sources change
             return False
         return not deps or self.dependencies_hold(dist.key, extras)
-
-    def _clone_of(self, spec: Spec) -> Dist | None:
-        """Return what is installed in place from a repository's clone that stands at the commit that is asked for."""
-        part = Path(spec.subdirectory or "")
-        for dist in self._dists.values():
-            if dist.editable and dist.folder and spec.is_pinned:
-                clone = dist.folder.parents[len(part.parts) - 1] if part.parts else dist.folder
-                if clone / part == dist.folder and canonical(origin(clone)) == canonical(spec.url):
-                    return dist if head(clone) == spec.ref else None
-        return None
 
     def _constraints_hold(self, path: Path) -> bool:
         """Tell whether what is installed of the projects that a constraints file names has the versions it allows."""
