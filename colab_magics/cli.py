@@ -12,13 +12,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colab_magics import __version__, core, masking
-from colab_magics.display import Lines, ask_hidden, described, interrupts_in_one_line
-from colab_magics.errors import ColabMagicsError, Interrupted, PlanError
+from colab_magics.display import Lines, ask_hidden, described, interrupts_in_one_line, run_plan
+from colab_magics.errors import ColabMagicsError, Interrupted, PlanError, StepError
 
 if TYPE_CHECKING:
     from colab_magics.core import Arguments, Verb
@@ -110,7 +109,7 @@ def _understood(words: list[str]) -> Callable[[], int | None]:
 def _usage() -> str:
     listed = [(f"{verb.command} {verb.synopsis}", verb.summary) for verb in core.verbs.every() if verb.command]
     listed += [
-        ("run FILE", "run a bootstrap block from a file (- for standard input)"),
+        ("run FILE|URL", "run a saved bootstrap block (- for standard input)"),
         ("export FILE [-o OUT]", "write a bootstrap block as a shell script that needs nothing of ours"),
         ("login dropbox", "log in to your Dropbox; logout dropbox forgets it"),
         ("sandbox", "serve a stand-in for Dropbox and a git host on this machine, to try things out"),
@@ -130,46 +129,59 @@ def _read(parser: Arguments, words: list[str]) -> argparse.Namespace | None:
 
 
 def _verb(verb: Verb, command: str, words: list[str]) -> Callable[[], int | None]:
-    args = _read(verb.parser(f"colab-magics {command}"), words)
+    args = _read(_with_json(verb.parser(f"colab-magics {command}")), words)
     if args is None:
         return _nothing
     settings = _settings()
     verb.check(args, settings.dropbox_url)
-    lines = _lines(quiet=args.quiet or settings.quiet)
-
-    def work() -> None:
-        result = core.verbs.perform(verb.name, args, settings, lines, dry_run=args.dry_run, lasts=False)
-        lines.end()
-        for text in described(result):
-            lines.say(text)
-
-    return work
+    lines = _lines(args, settings)
+    return lambda: _show(
+        lambda: core.verbs.perform(verb.name, args, settings, lines, dry_run=args.dry_run, lasts=False), args, lines
+    )
 
 
 def _run(words: list[str]) -> Callable[[], int | None]:
-    args = _read(core.block_parser("colab-magics run", file=True), words)
+    args = _read(_with_json(core.block_parser("colab-magics run", file=True)), words)
     if args is None:
         return _nothing
     settings = _settings()
-    if args.jobs is not None:
-        settings = replace(settings, jobs=args.jobs)
-    lines = _lines(quiet=args.quiet or settings.quiet)
-    plan = core.read_plan(_text(args.file), os.environ, settings=settings)
+    lines = _lines(args, settings)
+    frozen = args.frozen and core.expand(args.frozen, settings)
+    text = (
+        sys.stdin.read()
+        if args.file == "-"
+        else core.saved_block(args.file, sha256=args.sha256, frozen=frozen, settings=settings, progress=lines)
+    )
+    plan = core.read_plan(text, os.environ, settings=settings)
 
-    def work() -> None:
+    def work() -> core.BootstrapResult:
         from colab_magics.report import LinesReport  # here: the other commands do without it
 
-        result = core.bootstrap(
-            plan,
-            dry_run=args.dry_run,
-            lock=args.lock and Path(args.lock),
-            frozen=args.frozen and Path(args.frozen),
-            settings=settings,
-            report=LinesReport(lines),
-        )
-        lines.say(repr(result))
+        return run_plan(plan, args, settings, lines, LinesReport(lines))
 
-    return work
+    return lambda: _show(work, args, lines)
+
+
+def _show(work: Callable[[], object], args: argparse.Namespace, lines: Lines) -> None:
+    """Do it, and show what came of it; as JSON also what came of a block of which a step failed."""
+    try:
+        result = work()
+    except (StepError, Interrupted) as error:
+        if args.json and error.result is not None:
+            print(masking.redact(core.as_json(error.result)))
+        raise
+    finally:
+        lines.end()
+    if args.json:
+        print(masking.redact(core.as_json(result)))
+    else:
+        for text in described(result):
+            lines.say(text)
+
+
+def _with_json(parser: Arguments) -> Arguments:
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, all else to standard error")
+    return parser
 
 
 def _export(words: list[str]) -> Callable[[], int | None]:
@@ -179,21 +191,12 @@ def _export(words: list[str]) -> Callable[[], int | None]:
     args = _read(made, words)
     if args is None:
         return _nothing
-    text = core.export(_text(args.file), source="the block" if args.file == "-" else Path(args.file).name)
+    block = sys.stdin.read() if args.file == "-" else core.saved_block(args.file)
+    text = core.export(block, source="the block" if args.file == "-" else Path(args.file).name)
     if args.output:
         return lambda: print(core.write(Path(args.output), text))
     # Not masked: a link of the block is part of the script, and this is where it was asked to go.
     return lambda: print(text, end="")
-
-
-def _text(name: str) -> str:
-    if name == "-":
-        return sys.stdin.read()
-    try:
-        return Path(name).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise PlanError(f"the block {name!r} cannot be read: {reason}") from None
 
 
 def _login(command: str) -> Callable[[list[str]], Callable[[], int | None]]:
@@ -207,7 +210,7 @@ def _login(command: str) -> Callable[[list[str]], Callable[[], int | None]]:
         if args is None:
             return _nothing
         work = core.login if command == "login" else core.logout
-        settings, lines = _settings(), _lines(quiet=False)
+        settings, lines = _settings(), Lines(live=sys.stdout.isatty())
 
         def call() -> None:
             work(args.service, settings=settings, progress=lines)
@@ -276,5 +279,6 @@ def _settings() -> core.Settings:
     return core.Settings.load(ask=ask_hidden if sys.stdin and sys.stdin.isatty() else None)
 
 
-def _lines(*, quiet: bool) -> Lines:
-    return Lines(live=sys.stdout.isatty(), quiet=quiet)
+def _lines(args: argparse.Namespace, settings: core.Settings) -> Lines:
+    stream = sys.stderr if args.json else sys.stdout
+    return Lines(live=stream.isatty(), quiet=args.quiet or settings.quiet, stream=stream)

@@ -16,43 +16,22 @@ from colab_magics import core
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["candidates", "in_block", "install", "remove"]
+__all__ = ["completions", "install", "remove"]
 
 _BLOCK = re.compile(r"\s*%%bootstrap\b[^\n]*\n")
+_MAGIC = re.compile(r"\s*(?:[\w.,\[\]'\" ]+=\s*)?(%{1,2})(\w+)[ \t](.*)", re.DOTALL)
 _WORD = re.compile(r"(?:\\.|[^\s\\])*\\?$")  # up to the cursor; a space in it stands behind a backslash
 _VARIABLE = re.compile(r"\$\{?(\w*)$")
 _SPECIAL = re.compile(r"([\s\\'\"$#|&;<>()`*?\[])")
 
 
-def candidates(line: str, word: str) -> list[str]:
-    """Return what `word`, the last of `line`, can become.
-
-    Parameters
-    ----------
-    line : str
-        The text up to the cursor, beginning with a verb or a magic.
-    word : str
-        Its last word; empty behind a space.
-
-    Returns
-    -------
-    list of str
-        Empty when it is for others to say: a path, a name of the notebook.
-    """
-    words = line.split()
-    first = words[0] if words else ""
-    verb, before = first.lstrip("%!"), words[-2] if len(words) > 1 and word else words[-1] if words else ""
-    if before == "--on":
-        return [name for name in core.ENVIRONMENTS if name.startswith(word)]
-    if not word.startswith("-") or verb not in (*core.verbs.names(), "bootstrap"):
-        return []
-    is_step = not first.startswith("%")
-    made = core.block_parser(verb) if verb == "bootstrap" else core.verbs.get(verb).parser(step=is_step)
-    return sorted(option for option in made.options() if option.startswith(word) and option.startswith("--"))
-
-
-def in_block(text: str, names: Iterable[str] = (), drive: Path | None = None) -> tuple[int, list[str]] | None:
-    """Return what the last word of a block can become.
+def completions(
+    text: str,
+    names: Iterable[str] = (),
+    drive: Path | None = None,
+    secrets: Callable[[], Iterable[str]] = tuple,
+) -> tuple[int, list[str]] | None:
+    """Return what the last word of a cell can become, when it belongs to a block or to a magic of ours.
 
     Parameters
     ----------
@@ -62,32 +41,52 @@ def in_block(text: str, names: Iterable[str] = (), drive: Path | None = None) ->
         The variables that ``$NAME`` can stand for.
     drive : Path, optional
         The root of the drive, where there is one.
+    secrets : callable, optional
+        Lists the names of secrets.
 
     Returns
     -------
     (int, list of str) or None
-        Where what is replaced begins, and what can replace it; None when the cursor is in no block's line.
+        Where what is replaced begins, and what can replace it; None when that is for others to say.
     """
-    head = _BLOCK.match(text)
-    if not head:
-        return None
-    line = re.sub(r"\\\n", "  ", text[head.end() :]).rpartition("\n")[2].lstrip()
-    match = _WORD.search(line)
-    word = match[0] if match else ""
-    before = line[: len(line) - len(word)].split()
-    if before and before[0].startswith("#"):
-        return len(text), []
+    if head := _BLOCK.match(text):
+        line = re.sub(r"\\\n", "  ", text[head.end() :]).rpartition("\n")[2].lstrip()
+        verb, _, rest = line.partition(" ")
+        verb, is_step = verb.lstrip("%!"), True
+    else:
+        line = text.rpartition("\n")[2]
+        magic = _MAGIC.match(line)
+        known = [each.name for each in core.verbs.every() if each.command]
+        if not magic or magic[2] not in {"bootstrap", *(known if magic[1] == "%" else ())}:
+            return None
+        verb, rest, is_step = magic[2], magic[3], False
+    word = (_WORD.search(line) or [""])[0]
+    before = rest[: len(rest) - len(word)].split()
     start = len(text) - len(word)
+    if line.startswith("#") and is_step:
+        return len(text), []
     if variable := _VARIABLE.search(word):
         return len(text) - len(variable[1]), sorted(name for name in names if name.startswith(variable[1]))
-    if not before:
+    if is_step and " " not in line:
         sign = word[:1] if word[:1] in {"%", "!"} else ""
-        return start, [f"{sign}{verb}" for verb in core.verbs.names() if verb.startswith(word[len(sign) :])]
-    if len(before) == 1 and before[0].lstrip("%!") == "pip" and "install".startswith(word):
-        return start, ["install"]
-    if before[-1] == "--on" or word.startswith("-"):
-        return start, candidates(line.lstrip("%!"), word)
-    return start, list(_paths(word, drive))
+        return start, [f"{sign}{name}" for name in core.verbs.names() if name.startswith(word[len(sign) :])]
+    if word.startswith("secret:"):
+        return start, [f"secret:{name}" for name in secrets() if f"secret:{name}".startswith(word)]
+    if verb == "bootstrap":
+        parser, more = core.block_parser(verb, file=not text.lstrip().startswith("%%")), ""
+    elif verb in core.verbs.names():
+        parser, more = core.verbs.get(verb).parser(step=is_step), core.verbs.get(verb).options
+        if not before and core.verbs.get(verb).synopsis.startswith("install"):
+            return start, ["install"] if "install".startswith(word) else []
+    else:
+        return start, list(_paths(word, drive))
+    last = before[-1] if before else ""
+    if values := parser.values(last):
+        done, comma, begun = word.rpartition(",")  # --on takes several
+        return start, [f"{done}{comma}{value}" for value in values if value.startswith(begun) and value not in done]
+    found = [] if word and word[0] != "-" else [*parser.options(), *more.split()]
+    options = sorted(option for option in found if option.startswith(word or "--"))
+    return start, options + ([] if word.startswith("-") else list(_paths(word, drive)))
 
 
 def _paths(word: str, drive: Path | None) -> Iterator[str]:
@@ -112,23 +111,29 @@ def _paths(word: str, drive: Path | None) -> Iterator[str]:
             yield head.replace(" ", "\\ ") + _SPECIAL.sub(r"\\\1", entry.name) + ("/" if entry.is_dir() else "")
 
 
-def install(shell: InteractiveShell, drive: Callable[[], Path | None] = lambda: None) -> None:
-    """Complete our verbs in `shell`, as magics and as lines of a block; `drive` returns the drive's root, if any."""
-    for name in _keys():
-        set_hook: Any = shell.set_hook  # IPython ships no type for it
-        set_hook("complete_command", _complete, str_key=name)
+def install(shell: InteractiveShell, drive: Callable[[], Path | None], secrets: Callable[[], Iterable[str]]) -> None:
+    """Complete our verbs in `shell`, as magics and as lines of a block.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        Its completer is told.
+    drive : callable
+        Returns the drive's root, if any.
+    secrets : callable
+        Lists the names of secrets.
+    """
     completer: Any = shell.Completer
     theirs = completer.completions
 
-    # The hooks are shown one line and not the cell that it stands in, and only this method is common to all IPythons.
-    def completions(text: str, offset: int) -> Iterator[Any]:
-        before = text[:offset]
+    # This method is what all IPythons and kernels ask; a hook for a command is shown one line and no cell.
+    def ours(text: str, offset: int) -> Iterator[Any]:
         # Names that begin with _ are IPython's own.
         variables = (name for name, value in list(shell.user_ns.items()) if _is_text(value) and name[0] != "_")
-        found = in_block(before, variables, drive()) if _BLOCK.match(before) else None
+        found = completions(text[:offset], variables, drive(), secrets) if "%" in text else None
         return theirs(text, offset) if found is None else iter(_as_completions(*found, offset))
 
-    completer.completions = completions
+    completer.completions = ours
 
 
 def _is_text(value: object) -> bool:
@@ -145,25 +150,3 @@ def _as_completions(start: int, texts: list[str], end: int) -> list[Any]:
 def remove(shell: InteractiveShell) -> None:
     """Take back what `install` did."""
     vars(shell.Completer).pop("completions", None)
-    for name in _keys():
-        completers: Any = shell.Completer
-        dispatcher = completers.custom_completers.strs.get(name)
-        if dispatcher is not None:
-            # IPython binds a hook to the shell, so what stands there is a method of ours.
-            dispatcher.chain = [
-                entry for entry in dispatcher.chain if getattr(entry[1], "__func__", None) is not _complete
-            ]
-
-
-def _keys() -> list[str]:
-    magics = [verb.name for verb in core.verbs.every() if verb.command]
-    return [f"%{name}" for name in magics] + ["%%bootstrap", *magics]
-
-
-def _complete(_shell: Any, event: Any) -> list[str]:
-    from IPython.core.error import TryNext  # here: this module is imported when the extension is loaded
-
-    found = candidates(event.text_until_cursor, event.symbol)
-    if not found:
-        raise TryNext
-    return found

@@ -12,15 +12,18 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from colab_magics import core, masking
 from colab_magics.core import seconds_text, size_text
 from colab_magics.errors import Interrupted
 
-__all__ = ["Lines", "Stretch", "ask_hidden", "described", "interrupts_in_one_line"]
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["Lines", "Stretch", "ask_hidden", "described", "interrupts_in_one_line", "run_plan"]
 
 _DELAY = 0.4  # seconds; what is over sooner shows no progress
 _PAUSE = 0.1  # seconds between two looks of a line in place
@@ -175,6 +178,23 @@ def interrupts_in_one_line() -> Iterator[None]:
         raise
     except KeyboardInterrupt:
         raise Interrupted from None
+
+
+def run_plan(
+    plan: core.Plan, args: argparse.Namespace, settings: core.Settings, lines: Lines, report: core.Report
+) -> core.BootstrapResult:
+    """Do with a block what its arguments say; the block is as it was typed, and understood."""
+    for path, text in ((args.save, plan.text), (args.export, args.export and core.export(plan.text))):
+        if path:
+            lines.say(core.write(core.expand(path, settings), text))
+    return core.bootstrap(
+        plan,
+        dry_run=args.dry_run,
+        lock=args.lock and core.expand(args.lock, settings),
+        frozen=args.frozen and core.expand(args.frozen, settings),
+        settings=replace(settings, jobs=args.jobs) if args.jobs is not None else settings,
+        report=report,
+    )
 
 
 def described(result: object) -> list[str]:

@@ -10,7 +10,6 @@ import re
 import sys
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import StdinNotImplementedError, UsageError
@@ -20,8 +19,8 @@ from traitlets import Bool, Enum, Int, Unicode, observe
 
 from colab_magics import completion, core, masking
 from colab_magics.core import Settings
-from colab_magics.display import Lines, ask_hidden, described, interrupts_in_one_line
-from colab_magics.errors import PlanError
+from colab_magics.display import Lines, ask_hidden, described, interrupts_in_one_line, run_plan
+from colab_magics.errors import ColabMagicsError, PlanError
 
 if TYPE_CHECKING:
     import argparse
@@ -40,7 +39,10 @@ _RUNS_MAGICS = {"run_line_magic", "run_cell_magic"}  # the methods of a shell th
 
 @functools.cache
 def _parser(magic: str) -> Arguments:
-    return core.block_parser("%%bootstrap") if magic == "bootstrap" else core.verbs.get(magic).parser(f"%{magic}")
+    """Return the parser of a magic; ``%bootstrap`` is the one that takes a saved block."""
+    if magic.endswith("bootstrap"):
+        return core.block_parser("%bootstrap" if magic[0] == "%" else "%%bootstrap", file=magic[0] == "%")
+    return core.verbs.get(magic).parser(f"%{magic}")
 
 
 def _documented(method: Any) -> Any:
@@ -75,24 +77,27 @@ class ColabMagics(Magics):
             return None
         if not cell.strip():
             raise UsageError("the block has no steps; %%bootstrap? shows what they look like")
+        return self._block(args, cell)
+
+    def saved(self, line: str) -> Any:
+        """Run a block that is saved somewhere."""
+        args = self._read("%bootstrap", line, {})
+        if args is None:
+            return None
         settings = self.settings()
-        lines = self._lines(args)
-        plan = core.read_plan(cell, {**os.environ, **self._running.user_ns}, settings=settings)
-        for path, text in ((args.save, cell), (args.export, args.export and core.export(cell))):
-            if path:
-                lines.say(core.write(core.expand(path, settings), text))
-        if args.jobs is not None:
-            settings = replace(settings, jobs=args.jobs)
-        report = self._report(lines, quiet=args.quiet or settings.quiet)
-        result = core.bootstrap(
-            plan,
-            dry_run=args.dry_run,
-            lock=args.lock and core.expand(args.lock, settings),
-            frozen=args.frozen and core.expand(args.frozen, settings),
-            settings=settings,
-            report=report,
-        )
-        return self._shown(result, lines)
+        frozen = args.frozen and core.expand(args.frozen, settings)
+        try:
+            text = core.saved_block(
+                args.file, sha256=args.sha256, frozen=frozen, settings=settings, progress=self._lines(args)
+            )
+        except PlanError as error:
+            raise _usage("%bootstrap", error) from None
+        return self._block(args, text)
+
+    def _block(self, args: argparse.Namespace, text: str) -> Any:
+        settings, lines = self.settings(), self._lines(args)
+        plan = core.read_plan(text, {**os.environ, **self._running.user_ns}, settings=settings)
+        return self._shown(run_plan(plan, args, settings, lines, self._report(lines)), lines)
 
     def magic(self, verb: str) -> Any:
         """Return the magic of a verb."""
@@ -115,10 +120,16 @@ class ColabMagics(Magics):
         """Return the root of the drive, where there is one."""
         return core.find_drive(self.settings())
 
-    def _report(self, lines: Lines, *, quiet: bool) -> Report:
+    def secret_names(self) -> list[str]:
+        """List the secrets that a name can be completed to; a token file that cannot be read is told elsewhere."""
+        with contextlib.suppress(ColabMagicsError):
+            return core.secret_names(self.settings())
+        return []
+
+    def _report(self, lines: Lines) -> Report:
         from colab_magics.report import LinesReport, TableReport  # here: loading the extension must not wait for it
 
-        if quiet:
+        if not lines.shows_output:
             return core.Report()
         if not hasattr(self.shell, "kernel"):
             return LinesReport(lines)
@@ -214,7 +225,14 @@ def _evaluated(names: Mapping[str, Any], text: str) -> str | None:
 
 def _usage(verb: str, error: Exception) -> UsageError:
     """Return what is wrong with a call: UsageError itself, since IPython shows a subclass with its whole stack."""
-    return UsageError(f"{error} (see {'%%' if verb == 'bootstrap' else '%'}{verb}?)")
+    return UsageError(f"{error} (see {_parser(verb).prog}?)")
+
+
+def _help_alone(lines: list[str]) -> list[str]:
+    """Let ``%%bootstrap -h`` without a block show its help: IPython calls no cell magic whose cell is empty."""
+    if lines and re.match(r"%%bootstrap\b.*\s(-h|--help)\b", lines[0]) and not "".join(lines[1:]).strip():
+        return [lines[0].rstrip("\n") + "\n", " \n"]
+    return lines
 
 
 def _is_last_line() -> bool:
@@ -253,7 +271,11 @@ def load(shell: InteractiveShell) -> None:
     for verb in core.verbs.every():
         if verb.command:
             shell.magics_manager.register_function(magics.magic(verb.name), "line", verb.name)
-    completion.install(shell, magics.drive)
+    saved = no_var_expand(lambda line: magics.saved(line))
+    saved.__name__ = "%bootstrap"
+    shell.magics_manager.register_function(_documented(saved), "line", "bootstrap")
+    shell.input_transformers_cleanup.append(_help_alone)
+    completion.install(shell, magics.drive, magics.secret_names)
     shell.events.register("pre_run_cell", _tell_news)
     if magics.settings().mask:
         masking.arm(shell)
@@ -272,7 +294,10 @@ def unload(shell: InteractiveShell) -> None:
         for kind, names in dict(magics.magics).items():  # type: ignore[attr-defined]  # set by @magics_class
             for name in names:
                 shell.magics_manager.magics[kind].pop(name, None)
-    for name in core.verbs.names():
+    shell.input_transformers_cleanup[:] = [
+        each for each in shell.input_transformers_cleanup if getattr(each, "__name__", "") != _help_alone.__name__
+    ]
+    for name in (*core.verbs.names(), "bootstrap"):
         if getattr(shell.magics_manager.magics["line"].get(name), "getdoc", None):
             del shell.magics_manager.magics["line"][name]
     shell.magics_manager.registry.pop(ColabMagics.__name__, None)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from colab_magics.core.blocks.lexer import split
     from colab_magics.core.blocks.plan import Plan, Step, read_plan
     from colab_magics.core.blocks.runner import Report, bootstrap
+    from colab_magics.core.blocks.saved import saved_block
     from colab_magics.core.blocks.verb import Verb
     from colab_magics.core.common.disk import size_text
     from colab_magics.core.common.drive import expand, find_drive, mount_drive
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Package,
         StepResult,
         SyncResult,
+        as_json,
         seconds_text,
     )
     from colab_magics.core.common.settings import INSTALLERS, Settings
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from colab_magics.core.http.links import Link, parse, rewrite
     from colab_magics.core.keeping.keep import keep, kept, news, restore
     from colab_magics.core.packages.install import install
-    from colab_magics.core.secrets.secrets import Secret, named
+    from colab_magics.core.secrets.secrets import Secret, named, secret_names
     from colab_magics.core.syncing.sync import sync
 
 _HOMES = {
@@ -50,6 +52,7 @@ _HOMES = {
     "blocks.lexer": ("split",),
     "blocks.plan": ("Plan", "Step", "read_plan"),
     "blocks.runner": ("Report", "bootstrap"),
+    "blocks.saved": ("saved_block",),
     "blocks.verb": ("Verb",),
     "common.disk": ("size_text",),
     "common.environment": ("ENVIRONMENTS", "detect"),
@@ -65,6 +68,7 @@ _HOMES = {
         "Package",
         "StepResult",
         "SyncResult",
+        "as_json",
         "seconds_text",
     ),
     "common.settings": ("INSTALLERS", "Settings"),
@@ -74,7 +78,7 @@ _HOMES = {
     "http.links": ("Link", "parse", "rewrite"),
     "keeping.keep": ("keep", "kept", "news", "restore"),
     "packages.install": ("install",),
-    "secrets.secrets": ("Secret", "named"),
+    "secrets.secrets": ("Secret", "named", "secret_names"),
     "syncing.sync": ("sync",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -101,6 +105,7 @@ __all__ = [
     "StepResult",
     "SyncResult",
     "Verb",
+    "as_json",
     "block_parser",
     "bootstrap",
     "detect",
@@ -120,7 +125,9 @@ __all__ = [
     "read_plan",
     "restore",
     "rewrite",
+    "saved_block",
     "seconds_text",
+    "secret_names",
     "size_text",
     "split",
     "suggestion",

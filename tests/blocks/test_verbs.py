@@ -38,7 +38,7 @@ def test_a_file_more_is_a_verb_more(greet: None, capsys: pytest.CaptureFixture[s
     assert cli.main(["say-hello", "bea"]) == 0
     assert Path("bea.txt").exists()
     assert "greet NAME" in block_parser("x").format_help()
-    assert completion.candidates("greet --lo", "--lo") == ["--loudly"]
+    assert completion.completions("%greet --lo") == (7, ["--loudly"])
     cli.main(["-h"])
     assert "say-hello NAME" in capsys.readouterr().out
     from colab_magics.core import export

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -179,3 +180,38 @@ def test_a_wrong_setting_is_a_wrong_call(name: str, value: str, monkeypatch: pyt
     assert done.returncode == 2
     assert value in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_json_is_all_that_is_on_standard_output(box: sandbox.Sandbox) -> None:
+    """The result's attributes; notes go to standard error, also of a block in which a step fails."""
+    (box.folder("data") / "a.txt").write_text("a")
+    done = cli("dropbox_sync", "--json", box.folder_link("data"), "data")
+    assert json.loads(done.stdout) | {"seconds": 0} == {
+        "path": "data", "added": ["a.txt"], "updated": [], "unchanged": [], "removed": [], "backed_up": [],
+        "bytes_received": json.loads(done.stdout)["bytes_received"], "seconds": 0, "status": "synced",
+    }  # fmt: skip
+    Path("block.txt").write_text("run echo noise\nrun false\n")
+    done = cli("run", "block.txt", "--json")
+    assert done.returncode == 1
+    assert [step["status"] for step in json.loads(done.stdout)["steps"]] == ["done", "failed"]
+    assert done.stderr.splitlines().count("noise") == 1
+
+
+def test_a_block_behind_an_address_and_every_name(box: sandbox.Sandbox) -> None:
+    """run takes what %bootstrap takes; the magics' names are commands too."""
+    done = cli("run", box.file_link("block", "run echo here\n"))
+    assert "here" in done.stdout
+    assert "holds this block" in done.stdout
+    done = cli("-h")
+    assert "check-leaks" in done.stdout
+    for name in ("private_pip", "mount_drive", "git_clone"):
+        assert cli(name, "-h").stdout.startswith(f"usage: colab-magics {name}")
+
+
+def test_a_command_that_fails_prints_its_output_once() -> None:
+    """The error does not repeat it, unless nothing was shown."""
+    Path("block.txt").write_text("run sh -c 'echo trouble; exit 3'\n")
+    done = cli("run", "block.txt")
+    assert (done.stdout + done.stderr).count("trouble\n") == 1
+    assert "failed with status 3" in done.stderr
+    assert "    trouble" in cli("run", "-q", "block.txt").stderr

@@ -9,27 +9,53 @@ from IPython.core.completer import provisionalcompleter
 from kernels import running
 from shells import real_shell
 
-from colab_magics.completion import candidates, in_block
+from colab_magics.completion import completions
+
+SYNC = ["--dry-run", "--exclude", "--force", "--help", "--include", "--mirror", "--names", "--once", "--password"]
 
 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
         ("%dropbox_sync LINK --on", ["--once"]),
-        ("%private_pip --tok", ["--token", "--token-file"]),
-        ("symlink a b --o", ["--on"]),
-        ("run --in", ["--in"]),
-        ("symlink a b --on co", ["colab"]),
-        ("!symlink a b --f", ["--force"]),
-        ("%dropbox_sync LINK pro", []),
-        ("%dropbox_sync ", []),
-        ("print --x", []),
+        ("x = %dropbox_sync LINK --mi", ["--mirror"]),
+        ("x.y, z = %private_pip --tok", ["--token", "--token-file"]),
+        ("%private_pip --installer ", ["auto", "uv", "pip"]),
+        ("%private_pip --installer u", ["uv"]),
+        ("%dropbox_sync secret:D", ["secret:DATA", "secret:DROP"]),
+        ("%dropbox_sync x y --password secret:DR", ["secret:DROP"]),
+        ("%%bootstrap --jo", ["--jobs"]),
+        ("%bootstrap --sha", ["--sha256"]),
+        ("%symlink pro", ["proj/"]),
+        ("%symlink $PRO", ["PROJECT"]),
+        ("%%bootstrap\nsymlink a b --o", ["--on"]),
+        ("%%bootstrap\nsymlink a b --on co", ["colab"]),
+        ("%%bootstrap\nsymlink a b --on colab,kag", ["colab,kaggle"]),
+        ("%%bootstrap\npip install --no-d", ["--no-deps"]),
+        ("%%bootstrap\napt in", ["install"]),
+        ("%%bootstrap\ndropbox_sync secret:DA", ["secret:DATA"]),
+        ("%%bootstrap\nnonsense pro", ["proj/"]),
+        ("print --x", None),
+        ("x = 5 %run", None),
+        ("%timeit --x", None),
+        ("%dropbox_sync", None),
     ],
 )
-def test_candidates(line: str, expected: list[str]) -> None:
-    """Options of the verb, and environments after --on; paths and names are left to IPython."""
-    word = "" if line.endswith(" ") else line.split()[-1]
-    assert candidates(line, word) == expected
+def test_what_is_offered(line: str, expected: list[str] | None) -> None:
+    """Options, an option's values, environments, secrets' names, variables and paths; the rest is left to IPython."""
+    Path("proj").mkdir()
+    found = completions(line, ["PROJECT"], None, lambda: ["DATA", "DROP"])
+    assert (found and found[1]) == expected
+
+
+def test_on_an_empty_word_options_come_first() -> None:
+    """And paths behind them; no name of the notebook stands before."""
+    Path("proj").mkdir()
+    for line in ("%dropbox_sync LINK ", "x = %dropbox_sync "):
+        found = completions(line)
+        assert found is not None
+        assert found[1][: len(SYNC)] == SYNC
+        assert found[1][-1] == "proj/"
 
 
 def test_ipython_offers_them_in_a_magic_and_in_a_block() -> None:
@@ -77,14 +103,13 @@ def test_a_line_of_a_block(line: str, word: str, expected: list[str]) -> None:
     for name in ("data/in put.csv", "root/exp/a", ".hidden"):
         Path(name).touch()
     text = f"%%bootstrap --jobs 2\nrun true\n{line}"
-    assert in_block(text, ["PROJECT", "OTHER"], Path("root")) == (len(text) - len(word), expected)
+    assert completions(text, ["PROJECT", "OTHER"], Path("root")) == (len(text) - len(word), expected)
 
 
 def test_outside_a_block_nothing_is_ours() -> None:
-    """Neither on the magic's own line nor in another cell."""
-    assert in_block("%%bootstrap --jo") is None
-    assert in_block("import os\ndro") is None
-    assert in_block("%%bootstrapped\ndro") is None
+    """Neither in another cell nor in that of another magic."""
+    assert completions("import os\ndro") is None
+    assert completions("%%bootstrapped\ndro") is None
 
 
 def test_a_kernel_offers_verbs_and_paths_in_a_block(tmp_path: Path) -> None:

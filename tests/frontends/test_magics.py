@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -398,3 +399,47 @@ def test_what_was_written_is_said(shell: InteractiveShell, capsys: pytest.Captur
     shown = capsys.readouterr().out
     for line in ("wrote the block to b.txt", "wrote the script to b.sh", "wrote the lock to b.lock"):
         assert line in shown
+
+
+@pytest.mark.parametrize("source", ["%%bootstrap -h", "%%bootstrap --help\n", "%%bootstrap -h\n ", "%bootstrap -h"])
+def test_help_of_a_block(shell: InteractiveShell, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also without a block below it, and of the magic that runs a saved one."""
+    assert run(shell, source) is None
+    shown = capsys.readouterr().out
+    assert f"usage: {source.split()[0]} " in shown
+    assert "--frozen" in shown
+    assert ("FILE|URL|secret:NAME" in shown) == source.startswith("%bootstrap")
+
+
+def test_a_saved_block_runs(shell: InteractiveShell, box: sandbox.Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """From a file, an address and a secret; from an address it is shown, once; the notebook's variables count."""
+    shell.user_ns["NAME"] = "made"
+    Path("block.txt").write_text("run mkdir -p $NAME\n")
+    result = run(shell, "x = %bootstrap block.txt")
+    assert shell.user_ns["x"].steps[0].status == "done"
+    assert result is None
+    shell.user_ns["LINK"] = link = box.file_link("block", "run mkdir -p $NAME.2\n")
+    box.add_secret("BLOCK", link)
+    capsys.readouterr()
+    run(shell, "%bootstrap $LINK")
+    shown = capsys.readouterr().out
+    assert "1  run mkdir -p $NAME.2" in shown
+    digest = re.findall("--sha256 ([0-9a-f]{64})", shown)[0]
+    assert Path("made.2").is_dir()
+    run(shell, "%bootstrap secret:BLOCK")
+    assert "holds this block" not in capsys.readouterr().out
+    box.file_link("block", "run touch other\n")
+    assert "has the digest" in run_for_usage(shell, f"%bootstrap $LINK --sha256 {digest}")
+    assert not Path("other").exists()
+    run(shell, "%bootstrap secret:BLOCK --lock lock.json")
+    assert Path("other").exists()
+    assert "holds this block" in capsys.readouterr().out
+    box.file_link("block", "run touch third\n")
+    assert "the lock says" in run_for_usage(shell, "%bootstrap secret:BLOCK --frozen lock.json")
+    assert not Path("third").exists()
+    for source, message in (
+        ("%bootstrap http://dropbox.example/x", "only fetched over https"),
+        ("%bootstrap nowhere.txt", "the block 'nowhere.txt' cannot be read: No such file"),
+        ("%bootstrap", "the following arguments are required: FILE|URL|secret:NAME"),
+    ):
+        assert message in run_for_usage(shell, source)

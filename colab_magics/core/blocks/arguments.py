@@ -45,6 +45,13 @@ class Arguments(argparse.ArgumentParser):
         """Return every option that there is, in all its spellings."""
         return [option for action in self._actions for option in action.option_strings]
 
+    def values(self, option: str) -> list[str]:
+        """Return what can follow an option, where that is one of a few; empty elsewhere."""
+        action = next((action for action in self._actions if option and option in action.option_strings), None)
+        if action is None:
+            return []
+        return list(ENVIRONMENTS) if action.type is environments else [str(each) for each in action.choices or ()]
+
     def read_leading(self, words: Sequence[Word]) -> tuple[argparse.Namespace, list[Word]]:
         """Parse the options before a command; what follows is the command's, whatever it is."""
         ours, taken = self.options(), 0

@@ -43,15 +43,14 @@ def block_parser(prog: str, *, file: bool = False) -> Arguments:
     """
     listed = "\n".join(f"  {f'{verb.name} {verb.synopsis}':<26} {verb.summary}" for verb in verbs.every())
     made = Arguments.described(prog, _DESCRIPTION.format(verbs=listed), "" if file else _EXAMPLE)
+    add = made.add_argument
     if file:
-        made.add_argument("file", metavar="FILE", help="the block; - for standard input")
-    made.add_argument("--jobs", metavar="N", type=count, help="how many steps may run side by side")
-    made.add_argument("--lock", metavar="FILE", help="write what was used to FILE: contents, commits, versions")
-    made.add_argument("--frozen", metavar="FILE", help="use exactly what such a FILE says, or fail")
-    if not file:
-        made.add_argument(
-            "--save", metavar="FILE", help="also write the block to FILE, for colab-magics run FILE elsewhere"
-        )
-        made.add_argument("--export", metavar="FILE", help="also write it as a shell script that needs nothing of ours")
+        add("file", metavar="FILE|URL|secret:NAME", help="the block; - for standard input in a shell")
+        add("--sha256", metavar="HEX", help="run it only when its content has this digest")
+    add("--jobs", metavar="N", type=count, help="how many steps may run side by side")
+    add("--lock", metavar="FILE", help="write what was used to FILE: contents, commits, versions")
+    add("--frozen", metavar="FILE", help="use exactly what such a FILE says, or fail")
+    add("--save", metavar="FILE", help="also write the block to FILE, to run it elsewhere")
+    add("--export", metavar="FILE", help="also write it as a shell script that needs nothing of ours")
     made.add_common()
     return made

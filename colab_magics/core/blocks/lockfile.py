@@ -49,12 +49,15 @@ class Lock:
         The full commit of each repository, by its address.
     packages : dict of str to str
         The version of each installed package, by its comparable name.
+    block : str
+        The digest of the block itself.
     """
 
     python: str = field(default_factory=platform.python_version)
     syncs: dict[str, list[dict[str, object]]] = field(default_factory=dict)
     repositories: dict[str, str] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
+    block: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Lock:
@@ -70,7 +73,7 @@ class Lock:
             if data["version"] != _VERSION:
                 raise PlanError(f"the lock {str(path)!r} is of version {data['version']}; make it anew with --lock")
             syncs = {dest: list(held) for dest, held in data["syncs"].items()}
-            return cls(data["python"], syncs, dict(data["repositories"]), dict(data["packages"]))
+            return cls(data["python"], syncs, dict(data["repositories"]), dict(data["packages"]), data.get("block", ""))
         except OSError as error:
             raise PlanError(f"the lock {str(path)!r} cannot be read: {error.strerror}; make one with --lock") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import importlib
 import os
 import queue
@@ -115,6 +116,7 @@ def bootstrap(
     runner = _Runner(plan.steps, settings, report or Report(), used, held)
     result = runner.all(dry_run=dry_run)
     if used and lock:
+        used.block = hashlib.sha256(plan.text.encode()).hexdigest()
         used.note_packages()
         used.write(lock)
         runner.report.say(f"wrote the lock to {lock}")

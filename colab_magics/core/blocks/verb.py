@@ -65,6 +65,8 @@ class Verb:
         Whether it can run in no other thread.
     has_output : bool
         Whether what it starts prints for the person, so that a report in lines announces it.
+    options : str
+        Those of the command that it passes words on to, for completion; separated by spaces.
     """
 
     command = ""
@@ -75,6 +77,7 @@ class Verb:
     loads: tuple[str, ...] = ()
     in_main_thread = False
     has_output = False
+    options = ""
 
     @property
     def name(self) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 
 from colab_magics.core.common.disk import size_text
@@ -355,6 +356,16 @@ class BootstrapResult:
         counts = [f"{ended.count(status)} {status.replace('-', ' ')}" for status in order if status in ended]
         parts = ", ".join(counts) or "nothing to do"
         return f"bootstrap: {parts}" + (f" ({seconds_text(self.seconds)})" if set(ended) - {"planned"} else "")
+
+
+def as_json(result: object) -> str:
+    """Return a result as JSON: its attributes, of a path the path, and null where there is none."""
+    plain = {"path": str(result)} if isinstance(result, Path) else result
+    return json.dumps(plain, default=_plain, indent=1)
+
+
+def _plain(value: object) -> object:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def seconds_text(seconds: float) -> str:

@@ -29,6 +29,7 @@ __all__ = [
     "named",
     "refuse_literal",
     "refuse_token_argument",
+    "secret_names",
     "token_hosts",
 ]
 
@@ -242,14 +243,16 @@ def _keep(host: str, settings: Settings) -> str:
 
 def _near(name: str, settings: Settings) -> str:
     """Return ``; did you mean secret:NAME?`` when a secret that is there is called nearly so."""
-    file = tokenfile.read(settings)
-    known = [
-        *(file.secrets if file else ()),
-        *(each[len(NAMED_VARIABLE) :] for each in os.environ if NAMED_VARIABLE in each),
-    ]
-    by_name = {each.upper(): each for each in reversed(known)}
+    by_name = {each.upper(): each for each in secret_names(settings)}
     near = difflib.get_close_matches(name.upper(), by_name, n=1, cutoff=0.7)
     return f"; did you mean secret:{by_name[near[0]]}?" if near else ""
+
+
+def secret_names(settings: Settings) -> list[str]:
+    """List the names of the secrets that the token file and the environment have; Colab's and Kaggle's list none."""
+    file = tokenfile.read(settings)
+    named_variables = {each[len(NAMED_VARIABLE) :] for each in os.environ if each.startswith(NAMED_VARIABLE)}
+    return sorted({*(file.secrets if file else ()), *named_variables})
 
 
 def default_owner(settings: Settings) -> tuple[str, str] | None:

@@ -28,6 +28,10 @@ class _Pip(Verb):
     description = "Install packages from an index; takes all that pip install takes."
     example = "  VERB install -r requirements.txt"
     loads = ("packages.install", "packages.satisfied")
+    options = (
+        "--constraint --editable --extra-index-url --find-links --force-reinstall --index-url --no-build-isolation "
+        "--no-deps --no-index --pre --quiet --requirement --target --upgrade --upgrade-strategy --user"
+    )
 
     def claims(self, words: Sequence[Word]) -> bool:
         return bool(words) and words[0].value == "install"
