@@ -30,7 +30,7 @@ class _Symlink(Verb):
     description = (
         "Put a symlink at LINK that points to SOURCE, whatever stale link, empty folder or link's text stands there."
     )
-    example = "  VERB dataset proj/data/input\n  VERB drive:exp1/working proj/data/working"
+    example = "  VERB dataset proj/data/input\n  VERB drive:dataset proj/data/input"
     loads = ("common.symlinks",)
 
     def arguments(self, parser: Arguments) -> None:
