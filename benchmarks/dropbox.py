@@ -1,6 +1,6 @@
 """What crosses the wire to and from Dropbox, and how long it takes, over a link of a given rate and delay.
 
-Usage: ``python benchmarks/dropbox.py [upload] [changed] [--rate MB/s] [--delay SECONDS] [--scale 1]``
+Usage: ``python benchmarks/dropbox.py [upload] [changed] [killed] [--rate MB/s] [--delay SECONDS] [--scale 1]``
 
 The sandbox stands in for Dropbox, in a process of its own, behind `benchmarks/link.py`.
 """
@@ -8,6 +8,7 @@ The sandbox stands in for Dropbox, in a process of its own, behind `benchmarks/l
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import subprocess
@@ -33,14 +34,35 @@ www, content = [server.port for server in box._servers][:2]
 print(www, content, box.token_file, box.root / "dropbox", flush=True)
 print(box.folder_link("project"), flush=True)
 for line in sys.stdin:
-    box._dropbox.content_address = line.strip()
-    print("ok", flush=True)
+    if line.startswith("http"):
+        box._dropbox.content_address = line.strip()
+    print(sum(request.bytes_sent for request in box.requests), flush=True)
+    box.clear_requests()
 """
 
 
+class Served:
+    """A sandbox behind a link."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path, share: str) -> None:
+        self.process, self.folder, self.share = process, folder, share
+
+    def tell(self, line: str) -> int:
+        """Say a line to it; return the bytes of all answers since the last one."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def sent(self) -> int:
+        """Return the bytes of its answers since it was asked last."""
+        return self.tell("")
+
+
 @contextmanager
-def served(rate: float, delay: float, each: float = 0) -> Iterator[tuple[Path, str]]:
-    """Serve a sandbox behind a link, with the environment pointing there; yield its folder and a share link."""
+def served(rate: float, delay: float, each: float = 0) -> Iterator[Served]:
+    """Serve a sandbox behind a link, with the environment pointing there."""
     with subprocess.Popen(
         [sys.executable, "-c", SERVE],
         stdin=subprocess.PIPE,
@@ -54,15 +76,14 @@ def served(rate: float, delay: float, each: float = 0) -> Iterator[tuple[Path, s
             www, content, token_file, folder = process.stdout.readline().split()
             link = process.stdout.readline().strip()
             with wire.link([int(www), int(content)], rate=rate, each=each, delay=delay) as (near, near_content):
-                process.stdin.write(f"http://localhost:{near_content}\n")
-                process.stdin.flush()
-                process.stdout.readline()
+                box = Served(process, Path(folder), link)
+                box.tell(f"http://localhost:{near_content}")
                 os.environ |= {
                     "COLAB_MAGICS_DROPBOX_URL": f"http://127.0.0.1:{near}",
                     "COLAB_MAGICS_TOKEN_FILE": token_file,
                     "NO_PROXY": "127.0.0.1,localhost",
                 }
-                yield Path(folder), link
+                yield box
         finally:
             process.kill()
 
@@ -88,7 +109,59 @@ def upload(rate: float, delay: float, scale: float) -> None:
         print(f"upload of {copy.size / 1e6:.0f} MB: {took:.2f} s, {took / floor:.3f}x of the link's {floor:.2f} s")
 
 
-BENCHES: dict[str, Any] = {"upload": upload}
+def write(folder: Path, numbers: range, seed: int) -> None:
+    """Write files of 200 kB."""
+    chance = random.Random(seed)
+    for number in numbers:
+        path = folder / f"d{number // 100}" / f"file{number:04}.bin"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(chance.randbytes(200_000))
+
+
+def changed(rate: float, delay: float, scale: float) -> None:
+    """Sync 1,000 files, 200 MB: all of them, none, and one that changed, as a zip and file by file."""
+    count, taken = round(1000 * scale), {}
+    with served(rate, delay) as box, tempfile.TemporaryDirectory() as work:
+        project = box.folder / "project"
+        write(project, range(count), 1)
+        whats, ways = ("fresh", "nothing changed", "one changed"), ("zip", "api", "own", "auto")
+        for what, via in itertools.product(whats, ways):
+            if what == "one changed":
+                write(project, range(7, 8), len(taken) + 2)
+            link = "dropbox:/project" if via == "own" else box.share
+            options = [] if via == "own" else [f"--via={via}"]
+            command = [sys.executable, "-m", "colab_magics", "sync", link, f"{work}/{via}", *options]
+            box.sent()
+            began = time.monotonic()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+            taken[what, via] = time.monotonic() - began, box.sent()
+            (seconds, sent), (zip_seconds, zip_sent) = taken[what, via], taken[what, "zip"]
+            ours = f"{seconds:6.2f} s {seconds / zip_seconds:6.3f}x {sent / 1e6:7.2f} MB {sent / zip_sent:7.4f}x"
+            print(f"{what:16} {via:5} {ours}", flush=True)
+
+
+def killed(rate: float, delay: float, scale: float) -> None:
+    """Kill a sync when 70 % have come, and sync again."""
+    with served(rate, delay) as box, tempfile.TemporaryDirectory() as work:
+        write(box.folder / "project", range(round(200 * scale)), 1)
+        big = box.folder / "project" / "big.bin"
+        big.write_bytes(random.Random(2).randbytes(round(60e6 * scale)))
+        whole = sum(path.stat().st_size for path in box.folder.rglob("*") if path.is_file())
+        command = [sys.executable, "-m", "colab_magics", "sync", "dropbox:/project", f"{work}/dest"]
+        box.sent()
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT) as process:
+            came = 0
+            while came < 0.7 * whole and process.poll() is None:
+                time.sleep(0.05)
+                came = sum(path.stat().st_size for path in Path(work).glob(".dest.colab_magics/fetched/*"))
+            process.kill()
+        box.sent()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+        sent = box.sent()
+        print(f"killed after {came / whole:.1%} of {whole / 1e6:.0f} MB: the next run fetched {sent / whole:.1%}")
+
+
+BENCHES: dict[str, Any] = {"upload": upload, "changed": changed, "killed": killed}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

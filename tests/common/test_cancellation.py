@@ -18,10 +18,10 @@ from colab_magics.core import bootstrap
 from colab_magics.core.blocks import runner
 from colab_magics.core.blocks.plan import Step
 from colab_magics.core.blocks.runner import Report
-from colab_magics.core.common import cancellation
+from colab_magics.core.common import cancellation, mutex
 from colab_magics.core.common.progress import Progress, Silent
 from colab_magics.core.common.results import StepResult
-from colab_magics.core.syncing import journal, mutex
+from colab_magics.core.syncing import journal
 
 sync = importlib.import_module("colab_magics.core.syncing.sync")  # the package has a function of that name
 
@@ -243,3 +243,60 @@ def test_an_interrupt_while_a_step_is_started_leaves_nothing(monkeypatch: pytest
         bootstrap("run sh -c 'echo $$ > pid; exec sleep 600'")
     with pytest.raises(ProcessLookupError):
         os.kill(numbers[0], 0)
+
+
+def test_each_item_is_worked_on_once_in_several_threads() -> None:
+    """By no more threads than there are items, or were allowed."""
+    done: list[tuple[int, str]] = []
+    both = threading.Barrier(3)
+
+    def work(item: int) -> None:
+        if item < 3:
+            both.wait(60)
+        done.append((item, threading.current_thread().name))
+
+    cancellation.for_each(work, range(50), at_once=3, name="test")
+    assert sorted(item for item, _ in done) == list(range(50))
+    assert {name for _, name in done} <= {"test-0", "test-1", "test-2"}
+    cancellation.for_each(work, [], at_once=3, name="test")
+
+
+@pytest.mark.parametrize("reason", ["failure", "stop"])
+def test_a_failure_or_a_stop_ends_all_that_wait(reason: str) -> None:
+    """Those that wait on a connection too; the first failure is the one that is raised, and nothing new begins."""
+    near, far = socket.socketpair()
+    waiting, begun = threading.Event(), []
+    outer = cancellation.Cancellation(lambda call: call())
+
+    def work(item: int) -> None:
+        begun.append(item)
+        if item == 0:
+            cancellation.note(near)
+            waiting.set()
+            near.recv(1)
+            cancellation.check()
+        elif reason == "failure":
+            assert waiting.wait(60)
+            raise ValueError(str(item))
+        else:
+            assert waiting.wait(60)
+            outer.cancel()
+            while True:
+                cancellation.sleep(60)
+
+    caught: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            cancellation.for_each(work, range(50), at_once=2, name="test")
+        except BaseException as error:  # noqa: BLE001 - Stopped is one
+            caught.append(error)
+
+    with near, far:
+        thread = outer.thread(run, name="outer")
+        thread.start()
+        thread.join(60)
+    assert not thread.is_alive()
+    assert begun == [0, 1]
+    [error] = caught
+    assert isinstance(error, ValueError if reason == "failure" else cancellation.Stopped)

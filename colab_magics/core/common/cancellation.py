@@ -10,12 +10,23 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-__all__ = ["Cancellation", "Stopped", "check", "committing", "in_main_thread", "note", "sleep", "start_thread"]
+__all__ = [
+    "Cancellation",
+    "Stopped",
+    "check",
+    "committing",
+    "for_each",
+    "in_main_thread",
+    "note",
+    "sleep",
+    "start_thread",
+]
 
 _T = TypeVar("_T")
 
@@ -136,6 +147,48 @@ def start_thread(work: Callable[..., object], *args: object, name: str) -> threa
     thread = threading.Thread(target=copy_context().run, args=(work, *args), name=name, daemon=True)
     thread.start()
     return thread
+
+
+def for_each(work: Callable[[_T], object], items: Iterable[_T], *, at_once: int, name: str) -> None:
+    """Call `work` with each item, in several threads; the first failure, or a stop, ends all of them."""
+    run, waiting, failures = Cancellation(in_main_thread), deque(items), list[BaseException]()
+
+    def go_on() -> None:
+        try:
+            for item in _taken(waiting):
+                work(item)
+        except Stopped:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            failures.append(error)
+            run.cancel()
+
+    threads = [run.thread(go_on, name=f"{name}-{number}") for number in range(min(at_once, len(waiting)))]
+    try:
+        for thread in threads:
+            thread.start()
+        while alive := [thread for thread in threads if thread.is_alive()]:
+            check()
+            alive[0].join(0.1)
+    except BaseException:
+        run.cancel()
+        raise
+    finally:
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _taken(waiting: deque[_T]) -> Iterator[_T]:
+    """Yield what is left, in whichever thread comes first."""
+    while True:
+        try:
+            item = waiting.popleft()
+        except IndexError:
+            return
+        yield item
 
 
 def in_main_thread(call: Callable[[], _T]) -> _T:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import calendar
 import hashlib
-import time
+import re
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ __all__ = [
     "download",
     "entry_of",
     "list_folder",
+    "list_shared",
     "metadata",
     "upload",
 ]
@@ -40,6 +40,7 @@ PIECE = 16 << 20
 _AT_ONCE = 3  # pieces on their way, to have as many bytes there as give Dropbox's full speed
 _READ = 1 << 20  # bytes read at a time
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
+_HASH = re.compile(r"[0-9a-f]{64}")
 _LOST = {"not_found", "closed"}
 
 
@@ -75,8 +76,9 @@ def entry_of(found: dict[str, Any], name: str | None = None) -> Entry:
     name = name or found["name"]
     if found.get(".tag", "file") != "file":
         return Entry(name, is_file=False)
-    made = calendar.timegm(time.strptime(found["client_modified"], _TIME))
-    return Entry(name, True, found["size"], found["rev"], found.get("content_hash", ""), float(made))
+    made = datetime.fromisoformat(f"{found['client_modified'][:19]}+00:00").timestamp()
+    digest = str(found.get("content_hash", ""))
+    return Entry(name, True, found["size"], found["rev"], digest if _HASH.fullmatch(digest) else "", made)
 
 
 def metadata(api: Api, path: str) -> Entry | None:
@@ -102,7 +104,9 @@ def list_folder(api: Api, path: str) -> list[Entry]:
     shown, path = f"dropbox:{path}", path.rstrip("/")
     for _ in range(3):
         try:
-            answer = api.call("files/list_folder", {"path": path, "recursive": True, "limit": 2000}, shown)
+            # What cannot be downloaded, as a document of Paper, is no file.
+            asked = {"path": path, "recursive": True, "limit": 2000, "include_non_downloadable_files": False}
+            answer = api.call("files/list_folder", asked, shown)
             found: list[dict[str, Any]] = answer["entries"]
             while answer["has_more"]:
                 answer = api.call("files/list_folder/continue", {"cursor": answer["cursor"]}, shown)
@@ -112,6 +116,26 @@ def list_folder(api: Api, path: str) -> list[Entry]:
             if error.tags != ("reset",):
                 raise
     raise TransferError(f"{shown} changes while it is listed; run it again")
+
+
+def list_shared(api: Api, url: str, password: str | None, shown: str) -> list[Entry]:
+    """List all that is in a shared folder, which the API tells of one folder at a time."""
+    shared = {"url": url} | ({"password": password} if password else {})
+    found: list[Entry] = []
+
+    def one(folder: str) -> None:
+        answer = api.call("files/list_folder", {"path": folder, "shared_link": shared, "limit": 2000}, shown)
+        entries: list[dict[str, Any]] = answer["entries"]
+        while answer["has_more"]:
+            answer = api.call("files/list_folder/continue", {"cursor": answer["cursor"]}, shown)
+            entries += answer["entries"]
+        found.extend(entry_of(entry, f"{folder}/{entry['name']}".lstrip("/")) for entry in entries)
+
+    folders, seen = [""], 0
+    while folders:
+        cancellation.for_each(one, folders, at_once=min(8, len(folders)), name="list")
+        folders, seen = [f"/{entry.name}" for entry in found[seen:] if not entry.is_file], len(found)
+    return found
 
 
 def _below(top: str, found: list[dict[str, Any]]) -> list[Entry]:
@@ -261,7 +285,14 @@ def digests_of(path: Path) -> Digests:
 
 
 def download(
-    api: Api, route: str, arg: dict[str, Any], into: Path, size: int, *, got: Callable[[int], object] = lambda _: None
+    api: Api,
+    route: str,
+    arg: dict[str, Any],
+    shown: str,
+    into: Path,
+    size: int,
+    *,
+    got: Callable[[int], object] = lambda _: None,
 ) -> Digests:
     """Write a file's content to `into`, going on after what is there of it already.
 
@@ -273,6 +304,8 @@ def download(
         ``files/download`` or ``sharing/get_shared_link_file``.
     arg : dict
         Its argument.
+    shown : str
+        What messages call it.
     into : Path
         The file.
     size : int
@@ -285,7 +318,7 @@ def download(
     Digests
         Of all that is in the file then. Whether it is what was asked for is for the caller to say.
     """
-    link = Link(f"dropbox:{arg['path']}", "account")
+    link = Link(shown, "account")
     there = digests_of(into) if into.exists() else Digests()
 
     def attempt() -> Digests:
@@ -297,6 +330,8 @@ def download(
                 there = Digests()
             with into.open("ab" if there.size else "wb", buffering=0) as file:
                 for piece in response:
+                    if there.size + len(piece) > size:
+                        break  # it is not what was asked for, and could be of any size
                     got(len(piece))
                     file.write(piece)
                     there.take(piece)

@@ -98,7 +98,7 @@ def parse(link: str, *, dropbox_url: str = DROPBOX) -> Link:
     Parameters
     ----------
     link : str
-        A Dropbox share link in any of its forms, or any other ``http(s)`` address.
+        A Dropbox share link in any of its forms, any other ``http(s)`` address, or ``dropbox:/PATH``.
     dropbox_url : str, optional
         What Dropbox links are fetched from; a link on that host is read as a Dropbox link too.
 
@@ -123,6 +123,11 @@ def parse(link: str, *, dropbox_url: str = DROPBOX) -> Link:
     # Copied out of a page's source a link holds &amp;; other entities are left alone: &copy= may be a parameter.
     text = link.strip().strip("<>\"'").replace("&amp;", "&")
     text = re.sub(r"\\([?&=])", r"\1", text)  # copied out of a shell's command
+    if text.startswith("dropbox:"):
+        path = "/".join(part for part in text.removeprefix("dropbox:").split("/") if part)
+        if {".", ".."} & set(path.split("/")):
+            raise LinkError(f"{_brief(text)!r} is no path of a Dropbox; write it from the top, as dropbox:/work/one")
+        return Link(f"dropbox:/{path}", "account", _last(quote(path)))
     if re.match(r"^([\w-]+\.)*(dropbox(usercontent)?\.com|db\.tt)/", text, re.IGNORECASE):
         text = f"https://{text}"
     try:

@@ -18,10 +18,12 @@ from typing import Any, BinaryIO
 from colab_magics.core.common import cancellation
 from colab_magics.core.http.responses import Answer, Headers, RetryError
 
-__all__ = ["PART", "Part", "clear_but_part"]
+__all__ = ["FETCHED", "PART", "Part", "clear_but_part"]
 
 #: What the file of a part is called, in the folder of a run.
 PART = "download"
+#: The folder, there too, of files that came one by one.
+FETCHED = "fetched"
 
 _PARTIAL = 206
 _WORTH = 1 << 20  # bytes below which a part is not kept for the next run
@@ -111,15 +113,21 @@ class Part:
 
 
 def clear_but_part(work: Path) -> int:
-    """Clear the folder of a run that was cut short, but for a part of use to the next one; return its size."""
-    part = work / PART
-    note = part.with_suffix(".json")
-    if not (note.is_file() and part.is_file() and part.stat().st_size >= _WORTH):
+    """Clear the folder of a run that was cut short, but for what is of use to the next one; return the size of that."""
+    part, fetched = work / PART, work / FETCHED
+    note, kept, size = part.with_suffix(".json"), set[Path](), 0
+    if note.is_file() and part.is_file() and part.stat().st_size >= _WORTH:
+        kept, size = {part, note}, part.stat().st_size
+    if fetched.is_dir() and (came := sum(path.stat().st_size for path in fetched.iterdir())):
+        kept, size = {*kept, fetched}, size + came
+    if not kept:
         shutil.rmtree(work, ignore_errors=True)
         return 0
     for path in work.iterdir():
+        if path in kept:
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
-        elif path not in {part, note}:
+        else:
             path.unlink(missing_ok=True)
-    return part.stat().st_size
+    return size

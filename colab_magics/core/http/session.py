@@ -82,9 +82,12 @@ class Session(requests.Session):
             When there cannot be one.
         """
         try:
-            return self.request(method, address, headers=headers, data=data, stream=True, timeout=(_CONNECT, _SILENCE))  # type: ignore[arg-type]  # a Body is all that it needs of a file
+            made = self.request(method, address, headers=headers, data=data, stream=True, timeout=(_CONNECT, _SILENCE))  # type: ignore[arg-type]  # a Body is all that it needs of a file
         except (OSError, ValueError, HTTPError, http.client.HTTPException) as error:
             raise _meaning(address, error) from None
+        # A connection that is used again was noted by whoever made it, maybe in another thread's run.
+        cancellation.note(getattr(made.raw.connection, "sock", None))
+        return made
 
 
 class Body:

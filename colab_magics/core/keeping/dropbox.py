@@ -88,7 +88,7 @@ class DropboxDestination:
         """Write a copy's content to a new local file."""
         with _told():
             arg = {"path": f"{self._root}/{name}"}
-            got = files.download(self._api, "files/download", arg, Path(path), copy.size)
+            got = files.download(self._api, "files/download", arg, f"{self.shown}: {name}", Path(path), copy.size)
         if got.hash != copy.digest:
             raise ChangedError
         set_mtime(Path(path), copy.mtime_ns)

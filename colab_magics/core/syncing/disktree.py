@@ -20,10 +20,16 @@ class DiskTree:
     ----------
     root : Path
         DEST.
+
+    Attributes
+    ----------
+    crcs : dict of str to int
+        CRC-32s of contents that were read already.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = os.fspath(root)
+        self.crcs: dict[str, int] = {}
         self._is_new = not os.path.lexists(root)
         self._parents: dict[str, tuple[str, bool] | None] = {"": None}
 
@@ -37,8 +43,14 @@ class DiskTree:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def path(self, name: str) -> Path:
+        """Return where `name` is."""
+        return Path(self._root, name)
+
     def crc(self, name: str) -> int:
         """Return the CRC-32 of a file's content."""
+        if name in self.crcs:
+            return self.crcs[name]
         crc = 0
         with open(f"{self._root}/{name}", "rb") as file:
             while piece := file.read(PIECE):

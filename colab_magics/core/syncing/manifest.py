@@ -39,6 +39,7 @@ _ORIGINS = {"d": "folder", "f": "file", "u": "found"}
 _LETTERS = {origin: letter for letter, origin in _ORIGINS.items()}
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 _WORK = "work"
+_HASH = 32  # bytes of a content_hash
 
 
 class Record(NamedTuple):
@@ -79,11 +80,14 @@ class Manifest:
     links : dict of str to dict
         For each link (by its identity) the members and folders that it held, and how they were asked for;
         an entry exists only once a sync of that link was complete.
+    hashes : dict of str to (int, str)
+        For files that came by Dropbox's API their CRC-32 and content_hash; it holds as long as `files` says the former.
     """
 
     files: dict[str, Record] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
     links: dict[str, dict[str, object]] = field(default_factory=dict)
+    hashes: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, dest: Path) -> Manifest:
@@ -94,7 +98,10 @@ class Manifest:
             columns = [_unpacked(code, data[column]) for column, code in _COLUMNS.items()]
             rows = map(Record._make, zip(*columns, origins, strict=True))
             files = dict(zip(split_names(data["names"]), rows, strict=True))
-            return cls(files, list(data["folders"]), dict(data["links"]))
+            hashes, hashed = b64decode(data.get("hashes", "")), split_names(data.get("hashed", ""))
+            made = [hashes[start : start + _HASH].hex() for start in range(0, len(hashes), _HASH)]
+            known = {name: (files[name].crc, each) for name, each in zip(hashed, made, strict=True)}
+            return cls(files, list(data["folders"]), dict(data["links"]), known)
         except _UNREADABLE:
             return cls()
 
@@ -115,7 +122,12 @@ class Manifest:
             array("I", [record.crc for record in records]),
         )
         origins = "".join([_LETTERS[record.origin] for record in records])
-        return dump_columns(self.links, self.folders, self.files, *numbers, origins)
+        known = {name: digest for name, (crc, digest) in self.hashes.items() if digest and self._crc(name) == crc}
+        return dump_columns(self.links, self.folders, self.files, *numbers, origins, known)
+
+    def _crc(self, name: str) -> int | None:
+        record = self.files.get(name)
+        return record.crc if record else None
 
     def save(self, dest: Path) -> None:
         """Write the manifest of DEST, whole or not at all; one that says the same already is not touched."""
@@ -141,6 +153,7 @@ def dump_columns(
     mtimes: array[int],
     crcs: array[int],
     origins: str,
+    hashes: dict[str, str],
 ) -> bytes:
     """Return a manifest as the bytes of its file; of its files what stands in their `Record`, in columns."""
     data = {
@@ -154,6 +167,8 @@ def dump_columns(
         "crcs": _packed(crcs),
         "origins": origins,
     }
+    if hashes:
+        data |= {"hashed": join_names(hashes), "hashes": b64encode(bytes.fromhex("".join(hashes.values()))).decode()}
     return json.dumps(data, separators=(",", ":")).encode()
 
 

@@ -21,6 +21,7 @@ class Options:
     sha256: str | None = None
     dry_run: bool = False
     names: str | None = None
+    via: str = "auto"
 
     @property
     def signature(self) -> dict[str, object]:

@@ -12,8 +12,10 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from colab_magics import masking
 from colab_magics.core.archives.members import Archive, Target
@@ -50,8 +52,15 @@ from colab_magics.core.syncing.options import Options
 from colab_magics.core.syncing.staging import OneFile, bring_in, stage, work_folder
 from colab_magics.errors import ArchiveError, LayoutError, LinkError, TokenError
 
+if TYPE_CHECKING:
+    from colab_magics.core.dropbox.api import Api
+    from colab_magics.core.dropbox.credentials import Credentials
+    from colab_magics.core.secrets.secrets import Secret
+    from colab_magics.core.syncing.listing import Listing
+
 __all__ = ["is_complete", "sync"]
 
+_declined: set[str] = set()  # the links, by their identity, that the API did not list
 _MEMBER = b"PK\x03\x04"  # what a zip begins with
 
 
@@ -68,6 +77,7 @@ def sync(
     sha256: str | None = None,
     password: str | None = None,
     names: str | None = None,
+    via: str = "auto",
     dry_run: bool = False,
     approve: Callable[[Manifest, str], None] | None = None,
     settings: Settings | None = None,
@@ -78,7 +88,8 @@ def sync(
     Parameters
     ----------
     link : str
-        A Dropbox share link to a folder or a file, any other ``http(s)`` address, or ``secret:NAME``.
+        A Dropbox share link to a folder or a file, any other ``http(s)`` address, ``dropbox:/PATH`` of one's own
+        Dropbox, or ``secret:NAME``.
     dest : str or path-like, optional
         The folder, or for a link to one file the file (or an existing folder for it); by default the name that
         the server gives, in the working folder.
@@ -98,8 +109,11 @@ def sync(
         ``secret:NAME`` of the link's password.
     names : str, optional
         The encoding of a zip's names that do not say it themselves: ``shift_jis``, ``gbk``.
+    via : {'auto', 'zip', 'api'}, optional
+        How a folder comes where Dropbox's API can be asked: as a zip, file by file, or as is quicker.
     dry_run : bool, optional
-        Say what would happen and change nothing. A folder is fetched for that, and thrown away.
+        Say what would happen and change nothing. Where the API is not asked a folder is fetched for that, and thrown
+        away.
     approve : callable, optional
         Is shown what the manifest will say, with the link's identity in it, before `dest` changes; what it raises
         leaves `dest` as it was.
@@ -142,9 +156,9 @@ def sync(
     understood = _understood(link, settings)
     key = secrets.named(password, settings) if password else None
     selection = Selection(tuple(include), tuple(exclude))
-    options = Options(selection, once, mirror, force, unpack, sha256 and sha256.lower(), dry_run, names)
+    options = Options(selection, once, mirror, force, unpack, sha256 and sha256.lower(), dry_run, names, via)
     with Client(settings.dropbox_url, password=key, progress=progress) as client:
-        result = _Run(understood, options, client, settings, progress, approve).into(dest)
+        result = _Run(understood, options, client, settings, progress, approve, key).into(dest)
     result.seconds = time.monotonic() - began
     return result
 
@@ -188,9 +202,11 @@ class _Run:
         settings: Settings,
         progress: Progress,
         approve: Callable[[Manifest, str], None] | None,
+        password: Secret | None,
     ) -> None:
         self.typed, self.link, self.approve = link, link, approve
         self.options, self.client, self.settings, self.progress = options, client, settings, progress
+        self.password = password
         self.losses = Losses()
 
     def into(self, dest: Dest) -> SyncResult:
@@ -200,15 +216,66 @@ class _Run:
         self.link = self.client.resolve(self.typed)
         if self.link.note:
             self.progress.say(self.link.note)
+        if credentials := self._credentials():
+            from colab_magics.core.dropbox.api import Api  # here: as above
+
+            with Api(credentials, self.settings.dropbox_url, self.progress) as api:
+                if listing := self._listing(api):
+                    place = place_of(self.link, listing.answer, dest, self.options, self.settings)
+                    return self._locked(place, partial(self._by_file, listing))
+        return self._as_it_comes(dest)
+
+    def _as_it_comes(self, dest: Dest) -> SyncResult:
+        """Sync what the link itself answers with."""
         earlier, etag = earlier_etag(self.link, dest, self.options, self.settings)
         with self.client.open(self.link, etag=etag) as response:
             if earlier and response.is_unchanged:
-                return self._locked(earlier, response)
+                return self._locked(earlier, partial(self._work, response))
             if self.options.sha256 is not None and response.answer.is_folder:
                 raise LinkError(
                     "--sha256 is for one file, since Dropbox makes a folder's zip anew each time; leave it out"
                 )
-            return self._locked(place_of(self.link, response.answer, dest, self.options, self.settings), response)
+            place = place_of(self.link, response.answer, dest, self.options, self.settings)
+            return self._locked(place, partial(self._work, response))
+
+    def _credentials(self) -> Credentials | None:
+        """Return whom to be at Dropbox's API, if that is to be asked."""
+        if self.link.kind not in {"account", "folder"}:
+            if self.options.via == "api":
+                raise LinkError("--via api is for folders of Dropbox; leave it out")
+            return None
+        from colab_magics.core.dropbox.credentials import find, login_of  # here: most syncs have nothing to do
+
+        if self.link.kind == "account":
+            if self.options.via == "zip":
+                raise LinkError(f"{self.link.shown} comes file by file, never as a zip; leave --via out")
+            return login_of(self.settings)
+        if self.options.via == "zip" or (self.options.via == "auto" and self.link.identity in _declined):
+            return None
+        found = find(self.settings)
+        if self.options.via == "api" and found is None:
+            raise TokenError("--via api needs a login to a Dropbox: colab-magics login dropbox")
+        return found
+
+    def _listing(self, api: Api) -> Listing | None:
+        """Return what the API lists; None when it does not, and all is to come as a zip."""
+        from colab_magics.core.dropbox.api import ApiError  # here: as above
+        from colab_magics.core.syncing.listing import list_account, list_shared
+
+        if self.link.kind == "account":
+            return list_account(api, self.link)
+        try:
+            listing = list_shared(api, self.link, self.password.reveal() if self.password else None)
+            if all(entry.hash for entry in listing.entries if entry.is_file):
+                return listing
+            reason = "it tells no hashes"
+        except (ApiError, TokenError) as error:
+            if self.options.via == "api":
+                raise
+            reason = str(error)
+        self.progress.say(f"Dropbox's API does not list {self.link.shown} ({reason}); it comes as a zip")
+        _declined.add(self.link.identity)
+        return None
 
     def _clear_beside(self, done: SyncResult) -> None:
         """Clear what a run left that died just behind the rename which made DEST complete."""
@@ -216,7 +283,7 @@ class _Run:
         if not self.options.dry_run and beside.is_dir():
             shutil.rmtree(beside, ignore_errors=True)
 
-    def _locked(self, place: Place, response: Response) -> SyncResult:
+    def _locked(self, place: Place, do: Callable[[Place, Path], SyncResult]) -> SyncResult:
         shown = str(place.shown)
         with (
             disk_errors(place.root, shown),
@@ -235,27 +302,49 @@ class _Run:
             with work_folder(place.root, dry_run=self.options.dry_run) as work:
                 if self.options.force:
                     (work / PART).unlink(missing_ok=True)
-                result = self._work(place, work, response)
+                result = do(place, work)
             if warning := self.losses.warning(shown):
                 self.progress.say(warning)
             return result
 
-    def _work(self, place: Place, work: Path, response: Response) -> SyncResult:
+    def _by_file(self, listing: Listing, place: Place, work: Path) -> SyncResult:
+        """Sync what the API lists, file by file, unless a zip is quicker."""
+        from colab_magics.core.syncing.by_file import ByFile, file_sha256  # here: as above
+
+        manifest, answer, shown = Manifest.load(place.root), listing.answer, str(place.shown)
+        if self.options.sha256 is not None and answer.is_folder:
+            raise LinkError("--sha256 is for one file; leave it out")
+        etag = validator(self.link, place, manifest, self.options)
+        if etag is not None and answer.etag == etag:
+            return self._still_there(place, manifest)
+        name = None if answer.is_folder else place.name or answer.name
+        archive = ByFile(listing, name, place.root, work, manifest, self.options)
+        way = archive.zip_reason(self.options.via) if self.link.kind != "account" else None
+        if self.options.dry_run:
+            self.progress.say(f"{shown}: {way or archive.plan}")
+        if way:
+            with self.client.open(self.link) as response:
+                return self._work(response, place, work)
+        is_archive = self.options.unpack and not answer.is_folder
+        if not self.options.dry_run or is_archive:
+            archive.fetch(shown, self.progress)
+        received = Received(answer, answer.size or 0, 0, "", archive.transferred)
+        if self.options.sha256 is not None and not self.options.dry_run:
+            self._check_digest(replace(received, sha256=file_sha256(archive.content())))
+        if is_archive:
+            unpacked = unpack(archive.content(), self._target(place, work, manifest))
+            return self._apply(place, work, manifest, unpacked, received)
+        manifest.hashes |= archive.hashes
+        return self._apply(place, work, manifest, archive, received, archive.tree)
+
+    def _work(self, response: Response, place: Place, work: Path) -> SyncResult:
         manifest = Manifest.load(place.root)
         etag = validator(self.link, place, manifest, self.options)
         if etag is not None and (response.is_unchanged or response.answer.etag == etag):
             return self._still_there(place, manifest)
         if response.is_unchanged:  # but what is here is no longer what the manifest says
             response = self.client.open(self.link)
-        answer, tree = response.answer, work / "tree"
-        target = Target(
-            tree,
-            Budget(work, str(place.shown)),
-            Choice(place.root, manifest, self.options),
-            f"what {self.link.shown} sent",
-            self.options.names,
-            self.progress,
-        )
+        answer, target = response.answer, self._target(place, work, manifest)
         if place.name is None and not answer.is_resumable and response.head.startswith(_MEMBER):
             archive = self.client.read(response, lambda source: take(source, target))
             size = target.budget.received
@@ -263,18 +352,37 @@ class _Run:
         received = self.client.download(response, work / PART, room=partial(check_room, work, shown=str(place.shown)))
         self._check_digest(received)
         if place.name is not None:
-            return self._apply(place, work, manifest, OneFile(place.name, work / PART, received, tree), received)
+            return self._apply(place, work, manifest, OneFile(place.name, work / PART, received, target.tree), received)
         if answer.is_folder and not self.options.unpack and not is_zip(work / PART):
             raise ArchiveError(
                 f"{self.link.shown} did not answer with a zip of its folder; open it in a browser and run it again"
             )
         return self._apply(place, work, manifest, unpack(work / PART, target), received)
 
-    def _apply(self, place: Place, work: Path, manifest: Manifest, archive: Archive, received: Received) -> SyncResult:
+    def _target(self, place: Place, work: Path, manifest: Manifest) -> Target:
+        """Return where an archive is unpacked to."""
+        return Target(
+            work / "tree",
+            Budget(work, str(place.shown)),
+            Choice(place.root, manifest, self.options),
+            f"what {self.link.shown} sent",
+            self.options.names,
+            self.progress,
+        )
+
+    def _apply(
+        self,
+        place: Place,
+        work: Path,
+        manifest: Manifest,
+        archive: Archive,
+        received: Received,
+        tree: DiskTree | None = None,
+    ) -> SyncResult:
         options = self.options
         decision = decide(
             archive.members,
-            DiskTree(place.root),
+            tree or DiskTree(place.root),
             manifest,
             selection=options.selection if place.name is None else None,
             once=options.once,

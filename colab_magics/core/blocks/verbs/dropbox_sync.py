@@ -39,7 +39,11 @@ class _DropboxSync(Verb):
 
     def arguments(self, parser: Arguments) -> None:
         add = parser.add_argument
-        add("link", metavar="LINK", help="a Dropbox share link (folder or file), any http(s) address, or secret:NAME")
+        add(
+            "link",
+            metavar="LINK",
+            help="a Dropbox share link (folder or file), dropbox:/PATH of your own, any https address, or secret:NAME",
+        )
         add("dest", metavar="DEST", nargs="?", help="where it goes; default: the name that the server gives")
         how = parser.add_mutually_exclusive_group()
         how.add_argument("--once", action="store_true", help="once complete, do nothing; never replace a file")
@@ -53,6 +57,12 @@ class _DropboxSync(Verb):
         add("--names", metavar="ENCODING", help="of a zip's names that do not say it themselves, as shift_jis or gbk")
         add("--sha256", metavar="HEX", help="a file link's content must have this digest")
         add("--password", metavar="secret:NAME", help="for a password-protected link")
+        add(
+            "--via",
+            choices=("auto", "zip", "api"),
+            default="auto",
+            help="after a login to Dropbox: a folder as a zip, file by file, or as is quicker",
+        )
 
     def check(self, args: argparse.Namespace, dropbox_url: str) -> None:
         from colab_magics.core.blocks.lexer import SYMBOL  # here: loading the extension must not wait for them
@@ -74,7 +84,7 @@ class _DropboxSync(Verb):
         from colab_magics.core.http import links  # here: loading must not wait for it
 
         args = step.args
-        if "secret:" in f"{args.link}{args.password}":
+        if "secret:" in f"{args.link}{args.password}" or args.link.startswith("dropbox:"):
             touches.secrets()
         if args.dest is None:
             touches.writes(".")  # the server gives the name
@@ -109,6 +119,7 @@ class _DropboxSync(Verb):
             sha256=args.sha256,
             names=args.names,
             password=args.password,
+            via=args.via,
             dry_run=call.dry_run,
             approve=call.frozen.approval(step) if call.frozen else None,
             settings=call.settings,
@@ -133,8 +144,7 @@ class _DropboxSync(Verb):
 
         args, lines, words = step.args, [], []
         words += [f"--{flag}" for flag in ("once", "mirror", "force", "unpack") if getattr(args, flag)]
-        if args.names:
-            raise PlanError("a script cannot do --names, since unzip may not; leave it out, or unpack in Python")
+        _refuse_in_script(args)
         if args.sha256:
             words += ["--sha256", script.word(args.sha256)]
             script.need(step, "sha256sum", "shasum", '"$PYTHON"')
@@ -168,6 +178,13 @@ class _DropboxSync(Verb):
             script.need(step, '"$PYTHON"', "unzip")
         script.needs.append("need_dropbox_url")
         return [*lines, script.fold("dropbox_sync", *words)]
+
+
+def _refuse_in_script(args: argparse.Namespace) -> None:
+    if args.link.startswith("dropbox:"):
+        raise PlanError("a script cannot log in to a Dropbox; give it a share link, or run the block in colab-magics")
+    if args.names:
+        raise PlanError("a script cannot do --names, since unzip may not; leave it out, or unpack in Python")
 
 
 VERB = _DropboxSync()
