@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from colab_magics.core.secrets import sources
+
 
 class SecretNotFoundError(Exception):
     """As google.colab.userdata's: there is no secret of that name."""
@@ -41,6 +43,7 @@ def colab(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 def colab_secrets(monkeypatch: pytest.MonkeyPatch, answers: Mapping[str, str | Exception]) -> list[str]:
     """Put google.colab.userdata there; returns the list of the names it is asked for."""
+    monkeypatch.setattr(sources, "_unanswered", [])  # another session
     module = types.ModuleType("google.colab.userdata")
     asked: list[str] = []
 

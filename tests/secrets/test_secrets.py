@@ -8,6 +8,7 @@ import pickle
 import re
 import subprocess
 import sys
+import textwrap
 import traceback
 from pathlib import Path
 
@@ -161,6 +162,29 @@ class TestNamed:
         with pytest.raises(TokenError) as caught:
             named("NOTHING_ALIKE", Settings())
         assert "did you mean" not in str(caught.value)
+
+    def test_a_page_that_does_not_answer_is_asked_once_a_session(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each time-out costs 10 s: the next secret, and a host's token, come from the next source at once."""
+        asked = fakes.colab_secrets(monkeypatch, {"A_LINK": fakes.TimeoutException("no"), "B_LINK": VALUE})
+        settings = Settings(ask=lambda prompt: f"typed for {prompt.splitlines()[-1]}")
+        for name in ("A_LINK", "B_LINK"):
+            assert named(name, settings).reveal() == f"typed for {name}:"
+        assert for_host("github.com", last=True) is None
+        assert asked == ["A_LINK"]
+        with pytest.raises(TokenError, match="Colab's secrets did not answer"):
+            named("C_LINK", Settings())
+
+    def test_the_recipe_for_a_runtime_without_a_page(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """The cell of docs/start/vscode.md puts an uploaded token file where it is found, for its owner alone."""
+        page = (Path(__file__).parents[2] / "docs/start/vscode.md").read_text("utf-8")
+        cell = textwrap.dedent(page.partition("```python\n")[2].partition("```")[0])
+        (tmp_path / "tokens.json").write_text(json.dumps({"secrets": {"A_LINK": VALUE}}))
+        asked = fakes.colab_secrets(monkeypatch, {"A_LINK": fakes.TimeoutException("no")})
+        exec(cell.replace("/content", str(tmp_path)), {})
+        assert named("A_LINK", Settings()).reveal() == VALUE
+        assert asked == []
+        assert not (tmp_path / "tokens.json").exists()
+        assert (Path.home() / ".config/colab_magics/tokens.json").stat().st_mode & 0o777 == 0o600
 
     def test_a_prompt_that_is_left_empty_is_no_secret(self) -> None:
         """An empty answer, and nobody to ask, end in the same plain message."""

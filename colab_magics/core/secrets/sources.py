@@ -9,7 +9,7 @@ import importlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from colab_magics.core.common import cancellation, environment, process
@@ -54,11 +54,10 @@ def from_notebook(names: Iterable[str], settings: Settings, hints: list[str]) ->
     for name in names:
         try:
             # Colab's talks to the page over the kernel's own channel, which is the main thread's.
-            value = cancellation.in_main_thread(partial(get, name))
+            value = cancellation.in_main_thread(partial(_answered, get, name))
         except Exception as error:  # noqa: BLE001 - each way of having none is one of its own, with no common base
             kind = type(error).__name__  # googlecolab/colabtools google/colab/userdata.py
             if kind == "TimeoutException":
-                # 10 s have gone by because no Colab page is open to answer; the next name would cost as much.
                 hints.append("Colab's secrets did not answer: they need this notebook open in a Colab page")
                 return None
             if kind == "NotebookAccessError":
@@ -70,6 +69,24 @@ def from_notebook(names: Iterable[str], settings: Settings, hints: list[str]) ->
         if isinstance(value, str) and value.strip():
             return value.strip(), f"{where.capitalize()}'s secret {name}"
     return None
+
+
+_unanswered: list[Exception] = []
+
+
+def _answered(get: Callable[[str], object], name: str) -> object:
+    """Ask, but never again once 10 s have gone by: no Colab page is open to answer, and each name would cost as much.
+
+    That is so for a runtime that the ``colab`` command or VS Code has started (googlecolab/google-colab-cli#48).
+    """
+    if _unanswered:
+        raise _unanswered[0]
+    try:
+        return get(name)
+    except Exception as error:
+        if type(error).__name__ == "TimeoutException":
+            _unanswered.append(error)
+        raise
 
 
 def from_gh(host: str) -> tuple[str, str] | None:
