@@ -22,8 +22,8 @@ __all__ = ["SHELLS", "Done", "play", "programs", "recording", "tree", "watched"]
 SHELLS = ("dash",) if ONE_VARIANT else ("dash", "bash")
 # What POSIX names, and mktemp, readlink and gzip, which every system has.
 _TOOLS = (
-    "awk cat chmod cksum cmp comm cp cut dd dirname false find grep gzip head kill ln ls mkdir mktemp mv od readlink "
-    "rm rmdir sed sh sha256sum sleep sort stat tail tar touch tr true uname wc xargs"
+    "awk basename cat chmod cksum cmp comm cp cut dd dirname false find grep gzip head kill ln ls mkdir mktemp mv od "
+    "readlink rm rmdir sed sh sha256sum sleep sort stat tail tar touch tr true uname wc xargs"
 )
 
 

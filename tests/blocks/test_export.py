@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from colab_magics.core.blocks.export.parts.generated import posix_pattern
 from colab_magics.core.blocks.export.script import export
-from colab_magics.core.common.selection import Selection
+from colab_magics.core.common.selection import Selection, posix_pattern
 from colab_magics.errors import PlanError, TokenError
 
 LINK = "https://www.dropbox.com/scl/fo/abc/xyz?rlkey=k0123456789abcdef"
@@ -64,7 +63,7 @@ def test_a_script_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_script_has_the_functions_that_it_needs_and_no_others() -> None:
     """A block that only makes a link carries no downloads and no packages."""
     text = export(BLOCKS["symlink"])
-    assert "# line 1: symlink a 'b c'\nstep 1 symlink\nsymlink a 'b c'\n" in text
+    assert "# line 1: symlink a 'b c'\nline=1 verb=symlink\nsymlink a 'b c'\n" in text
     assert "curl" not in text.partition("set -eu")[2]
     assert "GIT_CONFIG" not in text
     assert text.startswith("#!/bin/sh\n")

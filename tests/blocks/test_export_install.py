@@ -140,7 +140,7 @@ def test_editable_clones_and_folders(box: sandbox.Sandbox, venv: Venv, tmp_path:
         ("run touch later\nrun echo $NOT_SET", "line 2: unknown variable $NOT_SET; set it in the environment", 2),
         (
             "run touch later\nsymlink $DASHED x",
-            "line 2: the value of $DASHED begins with -, so it would be taken for an option",
+            "line 2: $DASHED begins with -, so it would be taken for an option",
             2,
         ),
         ("run touch later\ndropbox_sync secret:X d", "line 2: needs curl or wget; install it first", 2),

@@ -175,6 +175,7 @@ def test_changes_of_the_user_survive(shell: str, box: sandbox.Sandbox, tmp_path:
         "mine": b"mine",
         ".colab_magics/backup/changed": b"by me",
         ".colab_magics/backup/gone too": b"by me too",
+        ".colab_magics/backup/kind": b"kind",
     }
     assert not (dest / "old").exists()
     assert (dest / "changed").stat().st_mode & 0o777 == 0o750
@@ -228,8 +229,8 @@ def test_failures_of_a_download_leave_the_folder_alone(fetcher: str, box: sandbo
     for failure, message in (
         ({"page": "gone"}, "is gone (404)"),
         ({"page": "restricted"}, "may not be read"),
-        ({"page": "too-large"}, "is larger than Dropbox puts into one zip"),
-        ({"page": "login"}, "asks to log in"),
+        ({"page": "too-large"}, "answers with a web page ('Dropbox - Zip file too large')"),
+        ({"page": "login"}, "answers with a web page ('Login - Dropbox')"),
         ({"page": "traffic"}, "the traffic of"),
         ({"body": b"no zip", "content_type": "application/zip"}, "did not answer with a zip"),
         ({"body": b"PK\x03\x04 damaged", "content_type": "application/zip"}, "whole"),
@@ -315,7 +316,7 @@ def test_no_program_is_shown_a_secret(shell: str, fetcher: str, box: sandbox.San
     text = "dropbox_sync $DATA a\ndropbox_sync secret:FROM_FILE b\ndropbox_sync secret:FROM_ENV c\n"
     text += f"dropbox_sync '{links['FILE']}'\n"
     work, log = tmp_path / fetcher / "w", tmp_path / f"{fetcher}.log"
-    path = programs(tmp_path / fetcher / "bin", fetcher, "unzip")
+    path = programs(tmp_path / fetcher / "bin", fetcher, "unzip", "python3")
     told = [fetcher, "awk", "sed", "unzip", "od", "tr", "cksum", "mv", "grep"]
     path = recording(tmp_path / fetcher / "told", path, log, told)
     # Names that the script has for itself must not carry a secret out because they were exported before.

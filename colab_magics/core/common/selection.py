@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-__all__ = ["Selection"]
+__all__ = ["Selection", "posix_pattern"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,14 @@ def _compile(glob: str) -> re.Pattern[str]:
         else:
             text += re.escape(piece)
     return re.compile(f"{text}(?:/.*)?\\Z", re.DOTALL)
+
+
+def posix_pattern(glob: str) -> str:
+    """Return a glob as an extended regular expression (POSIX XBD 9.4) for names that begin with ``./``."""
+    text = _compile(glob).pattern.removesuffix("\\Z").replace("(?:", "(")
+    # In brackets of POSIX's a backslash stands for itself, which no name has; "]" is literal where it is the first.
+    text = re.sub(r"\(\?!/\)\[(\^?)(\\(?=\]))?(\]?)", lambda found: f"[{found[1]}{found[3]}{found[1] and '/'}", text)
+    return r"^\./" + re.sub(r"\\([^]\[\\.*^$+?(){}|])", r"\1", text) + "$"
 
 
 def _one_of(piece: str) -> str:

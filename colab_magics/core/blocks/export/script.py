@@ -1,6 +1,6 @@
 """Steps -> a portable shell script that does the same with nothing of ours installed.
 
-Every step becomes a call of a shell function from `colab_magics.core.blocks.export.parts`. A variable of the block
+Every step becomes a call of a shell function from `colab_magics.core.blocks.export.functions`. A variable of the block
 stays one: its value is looked up, and its absence noticed, where the script runs.
 """
 
@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from colab_magics.core.blocks import verbs
-from colab_magics.core.blocks.export.parts import needed
-from colab_magics.core.blocks.export.parts.generated import host_functions
-from colab_magics.core.blocks.export.parts.words import as_typed, call, fold, local, shown, word
+from colab_magics.core.blocks.export.functions import needed
+from colab_magics.core.blocks.export.words import call, fold, local, shown, word
 from colab_magics.core.blocks.lexer import SYMBOL, symbol
 from colab_magics.core.blocks.plan import Plan, Step, read_plan
 from colab_magics.core.git.specs import is_bare, parse_spec
@@ -30,18 +30,39 @@ __all__ = ["Script", "export", "write"]
 
 _HEADER = """\
 #!/bin/sh
-# shellcheck disable=SC2030,SC2031,SC2153 # what a subshell sets ends with it; a variable of the block has its own name
-# Made by colab-magics from {source}: does the same with a POSIX shell, curl or wget, unzip or python3, and for
-# packages git and pip. Run it again at any time: it does only what is left. It ends with status 1 and the line of the
-# block that failed, or with 2 when something is missing before anything ran. PYTHON is the interpreter that packages
-# are installed for (python3). It reads COLAB_MAGICS_TOKEN_FILE, COLAB_MAGICS_DRIVE_ROOT, COLAB_MAGICS_DROPBOX_URL,
-# COLAB_MAGICS_SECRET_<NAME> and COLAB_MAGICS_ENV. The functions come first, the block's lines at the end.
+# shellcheck disable=SC2016,SC2030,SC2031,SC2119,SC2120,SC2153 # $NAME in quotes, what a subshell sets: all meant so
+# Made by colab-magics from {source}: does the same with a POSIX shell, curl or wget, unzip or python3, and for packages
+# git and pip. Run it again at any time: it does only what is left. It ends with status 1 and the line of the block that
+# failed, or with 2 when something is missing before anything ran.
+#
+# To read it, begin at the end: there are the lines of the block from top to bottom, each as one call or a few. Before
+# them everything that they need is looked for. What comes first are the functions, those that this block uses: to end
+# (base), for paths, secrets, links and their downloads, unpacking and merging, packages.
+#
+# It reads PYTHON (the interpreter that packages are installed for; python3), COLAB_MAGICS_TOKEN_FILE,
+# COLAB_MAGICS_DRIVE_ROOT, COLAB_MAGICS_DROPBOX_URL, COLAB_MAGICS_SECRET_<NAME> and COLAB_MAGICS_ENV.
+#
+# What colab-magics does and this does not: go on with a download that broke off, ask the service's own secrets or a
+# person, read a token file without python3, mount Google Drive, install with uv.
 {held}set -eu
 # What `run` gives to its commands; every other program is shown no secret.
 colab_magics_environment=$(export -p)
 """
-# The variables that are looked at before a function has set them.
-_NAMES = ("work", "private", "held", "line", "verb", "interrupted", "wrong", "tokens", "mounted")
+
+
+_START = """\
+line='' verb='' work='' private='' held='' wrong=''
+trap finish EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+PYTHON=${PYTHON:-python3}
+case $PYTHON in
+  */*) PYTHON=$(cd "${PYTHON%/*}" && pwd)/${PYTHON##*/} PATH=$(cd "${PYTHON%/*}" && pwd):$PATH ;;
+esac
+export LC_ALL=C
+
+# Everything is looked for before anything runs."""
 
 
 def export(text: str, *, source: str = "the block") -> str:
@@ -132,12 +153,14 @@ class Script:
         What it does.
     source : str
         Where that comes from.
-    needs : list of str
-        What is looked at before anything runs.
+    needs : dict of str to str
+        What is looked for before anything runs: a line of the script for each, by what it is.
     withheld : list of str
         Variables that no program is shown.
     problems : list of (int, str)
         What cannot be exported, by line.
+    features : set of str
+        What of its functions it uses, as ``--mirror``.
     holds_link : bool
         Whether a link that grants access stands in it.
     hidden : list of str
@@ -146,9 +169,10 @@ class Script:
 
     plan: Plan
     source: str
-    needs: list[str] = field(default_factory=list)
+    needs: dict[str, str] = field(default_factory=dict)
     withheld: list[str] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
+    features: set[str] = field(default_factory=set)
     holds_link: bool = False
     hidden: list[str] = field(default_factory=list)
 
@@ -156,7 +180,6 @@ class Script:
     word = staticmethod(word)
     call = staticmethod(call)
     fold = staticmethod(fold)
-    as_typed = staticmethod(as_typed)
     local = staticmethod(local)
 
     def text(self) -> str:
@@ -169,56 +192,33 @@ class Script:
                 self.problems.append((step.line, str(error)))
         if self.problems:
             raise PlanError("\n".join(f"line {line}: {shown(message)}" for line, message in sorted(self.problems)))
-        body = "\n".join(sections)
-        start = self._start()
-        functions = needed(f"{start}\nfinish\ninterrupt\n{body}", host_functions())
-        used = "\n".join([*functions, start, body])
-        names = [name for name in _NAMES if re.search(rf"\$\{{?{name}\b", used)]
-        tab = ["tab=$(printf '\\t')"] if "$tab" in used else []
-        start = start.replace("@tab@\n", "".join(f"{line}\n" for line in tab))
-        start = start.replace("@names@", " ".join(f"{name}=''" for name in names))
-        return "\n".join([self._header(), *functions, start, body, "verb=\n"])
+        steps = "\n".join([*self._start(), "", *sections, "verb=\n"])
+        return "\n".join([self._header(), *needed(f"finish\n{steps}", self.features), steps])
 
     def _header(self) -> str:
         held = "# A link that grants access stands in it: keep it to yourself.\n" if self.holds_link else ""
         source = re.sub(r"[\x00-\x1f\x7f]", " ", self.source)
         return _HEADER.format(source=source, held=held)
 
-    def _start(self) -> str:
+    def _start(self) -> list[str]:
         variables = self._variables()
-        aliases = [f'[ -z "${{{name}+set}}" ] || {local(name)}=${name}' for name in variables if local(name) != name]
-        checks = [f"need_variable {line} {name} {local(name)}" for name, line in variables.items()]
-        withhold = ["withhold " + " ".join(dict.fromkeys(self.withheld))] if self.withheld else []
-        return "\n".join(
-            [
-                *aliases,
-                "withheld=''",
-                "clean_environment",
-                *withhold,
-                "@names@",
-                "trap finish EXIT",
-                "trap 'interrupt 129' HUP",
-                "trap 'interrupt 130' INT",
-                "trap 'interrupt 143' TERM",
-                "@tab@",
-                "PYTHON=${PYTHON:-python3}",
-                'if interpreter=$(command -v "$PYTHON"); then',
-                "  case $interpreter in",
-                "    /*) PATH=${interpreter%/*}:$PATH ;;",
-                "    */*) PATH=$PWD/${interpreter%/*}:$PATH PYTHON=$PWD/$interpreter ;;",
-                "  esac",
-                "fi",
-                "place=$(detect)",
-                "",
-                "# Everything is looked at before anything runs.",
-                *dict.fromkeys([*checks, *self.needs]),
-                '[ -z "$wrong" ] || exit 2',
-                'private=$(mktemp -d "${TMPDIR:-/tmp}/colab_magics.XXXXXX")',
-                ': >"$private/cookies"',
-                "hold",
-                "",
-            ]
-        )
+        own = [name for name in variables if local(name) != name]
+        asked = [
+            f'[ -n "${{{local(name)}+set}}" ] || '
+            f"complain 'line {line}: unknown variable ${name}; set it in the environment'"
+            for name, line in variables.items()
+        ]
+        return [
+            *(f'[ -z "${{{name}+set}}" ] || {local(name)}=${name}' for name in own),
+            " \\\n  ".join(textwrap.wrap(" ".join(["withhold", *dict.fromkeys(self.withheld)]), 110)),
+            *_START.splitlines(),
+            *asked,
+            *self.needs.values(),
+            '[ -z "$wrong" ] || exit 2',
+            'private=$(mktemp -d "${TMPDIR:-/tmp}/colab_magics.XXXXXX")',
+            ': >"$private/cookies"',
+            "hold",
+        ]
 
     def _variables(self) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -241,19 +241,25 @@ class Script:
         for secret in filter(None, self.hidden):
             comment = comment.replace(secret, "***")
         if step.on:
-            inner = "\n".join(f"  {line}" for line in lines)
-            return f"{comment}\nif step {step.line} {step.verb} {','.join(step.on)}; then\n{inner}\nfi\n"
-        return "\n".join([comment, f"step {step.line} {step.verb}", *lines, ""])
+            places = ",".join(step.on)
+            other = f'  say "skipped, only on {places}, this is $(detect)"'
+            lines = [f"if is_on {places}; then", *(f"  {line}" for line in lines), "else", other, "fi"]
+        return "\n".join([comment, f"line={step.line} verb={step.verb}", *lines, ""])
 
     def need(self, step: Step, *programs: str) -> None:
         """Have the script look for one of these programs before it runs anything."""
-        self.needs.append(f"need {step.line} {word(','.join(step.on))} {' '.join(programs)}")
+        self._look(step, " ".join(programs), f"need {step.line} {' '.join(programs)}")
+
+    def _look(self, step: Step, what: str, check: str) -> None:
+        only = f"! is_on {','.join(step.on)} || " if step.on else ""
+        self.needs.setdefault(only + what, only + check)
 
     def plain(self, step: Step, *values: str | None) -> None:
         """Have the script check that a value which begins with a variable is no option."""
         for value in values:
             if value and (match := SYMBOL.match(value)) and match[1] not in self._made:
-                self.needs.append(f"need_plain {step.line} {match[1]} {word(value)}")
+                wrong = f"'line {step.line}: ${match[1]} begins with -, so it would be taken for an option'"
+                self.needs.setdefault(value, f"case {word(value)} in -*) complain {wrong} ;; esac")
 
     def secret(self, name: str) -> str:
         """Return the words that look a secret up, and keep its variable from every program."""
@@ -268,26 +274,34 @@ class Script:
 
     def installs(self, step: Step) -> None:
         """Have the script look for pip, and keep the hosts' tokens from every program."""
-        self.needs.append(f"need_pip {step.line} {word(','.join(step.on))}")
+        self.need(step, '"$PYTHON"')
+        no_pip = f'complain "line {step.line}: $PYTHON has no pip; run: $PYTHON -m ensurepip"'
+        self._look(step, "pip", f"\"$PYTHON\" -c 'import pip' 2>/dev/null || {no_pip}")
         self.withhold_tokens()
 
     def withhold_tokens(self) -> None:
         """Keep the hosts' tokens from every program."""
         self.withheld += [name for names in VARIABLES.values() for name in names]
 
+    def git(self, step: Step, token: str | None, *specs: str) -> list[str]:
+        """Return the lines after which git finds the tokens of all hosts, with `token` for those of `specs`."""
+        self.need(step, "git")
+        self.withhold_tokens()
+        if not token:
+            return ["open_git"]
+        hosts = [spec.host for spec in (parse_spec(text, owner="owner") for text in specs) if not spec.is_folder]
+        return [f"token={self.secret(token)}", self.call("open_git", *dict.fromkeys(hosts))]
+
     def repository(self, text: str) -> list[str]:
-        """Return the words that name a repository: its address or its own name, REF, EXTRAS and SUBDIRECTORY."""
-        spec, host = parse_spec(text, owner="owner"), ""
+        """Return the line that sets ``url`` to a repository's address."""
+        spec = parse_spec(text, owner="owner")
         if SYMBOL.fullmatch(text) or (SYMBOL.search(spec.host) and not SYMBOL.fullmatch(spec.host)):
             raise PlanError(f"{text} could be any repository; write its owner and name out, as in $HOST/org/repo@$REF")
-        if spec.is_folder:
-            return ["--folder", word(spec.path), word(",".join(spec.extras))]
-        rest = [word(spec.ref or ""), word(",".join(spec.extras)), word(spec.subdirectory or "")]
         if is_bare(text):
-            return ["--own", word(spec.repository), *rest]
+            return [f"url=$(own_url {word(spec.repository)})"]
         if SYMBOL.fullmatch(spec.host):  # whether it is this machine is seen where the script runs
-            host = f'"$(scheme_of {word(spec.host)})://"'
-        return ["--repo", host + word(spec.url.removeprefix("https://" * bool(host))), *rest]
+            return [f"url=$(site_of {word(spec.host)}){word(spec.url.partition(spec.host)[2])}"]
+        return [f"url={word(spec.url)}"]
 
     def withhold_variables(self, text: str) -> None:
         """Keep the variables in a text from every program."""

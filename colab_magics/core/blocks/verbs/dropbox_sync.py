@@ -138,18 +138,16 @@ class _DropboxSync(Verb):
         lock.note_sync(step, result, settings)
 
     def export(self, step: Step, script: Script) -> list[str]:
-        from colab_magics.core.blocks.export.parts.generated import posix_pattern  # here: as above
-        from colab_magics.core.blocks.lexer import SYMBOL
+        from colab_magics.core.blocks.lexer import SYMBOL  # here: as above
+        from colab_magics.core.common.selection import posix_pattern
         from colab_magics.core.http import links
 
-        args, lines, words = step.args, [], []
-        words += [f"--{flag}" for flag in ("once", "mirror", "force", "unpack") if getattr(args, flag)]
+        args, lines = step.args, []
+        words = [f"--{flag}" for flag in ("once", "mirror", "force", "unpack") if getattr(args, flag)]
         _refuse_in_script(args)
         if args.sha256:
             words += ["--sha256", script.word(args.sha256)]
-            script.need(step, "sha256sum", "shasum", '"$PYTHON"')
-        if args.link.startswith("secret:") or args.password:
-            lines.append("load_tokens ''")
+            script.need(step, "sha256sum", "shasum")
         if args.password:
             lines.append(f"key={script.secret(args.password)}")
             words += ["--password", '"$key"']
@@ -158,25 +156,22 @@ class _DropboxSync(Verb):
                 if SYMBOL.search(glob):
                     raise PlanError(f"a script takes no variable in a pattern; write the one of {option} out")
                 words += [option, shlex.quote(posix_pattern(glob))]
-        kind = None
+        script.features.update(words)
+        link = None
         if args.link.startswith("secret:"):
             lines.append(f"link={script.secret(args.link)}")
             words.append('"$link"')
         else:
             words.append(script.word(args.link))
             script.withhold_variables(args.link)
-            script.plain(step, args.link)
             if not SYMBOL.search(args.link):
-                link = links.parse(args.link)
-                kind, script.holds_link = link.kind, True
+                link, script.holds_link = links.parse(args.link), True
                 script.hidden += link.secrets or [args.link.partition("?")[2]]
-        script.plain(step, args.dest)
-        if args.dest:
-            words.append(script.word(args.dest))
+        script.plain(step, args.link, args.dest)
+        words += [script.word(args.dest)] if args.dest else []
         script.need(step, "curl", "wget")
-        if kind != "file" or args.unpack:
-            script.need(step, '"$PYTHON"', "unzip")
-        script.needs.append("need_dropbox_url")
+        if not link or link.kind != "file" or args.unpack:
+            script.need(step, "unzip", '"$PYTHON"')
         return [*lines, script.fold("dropbox_sync", *words)]
 
 

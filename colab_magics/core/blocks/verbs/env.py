@@ -70,7 +70,7 @@ class _Env(Verb):
         return StepResult(step.line, step.verb, status, detail=", ".join(told))
 
     def export(self, step: Step, script: Script) -> list[str]:
-        lines = ["load_tokens ''"] if None in self.variables(step).values() else []
+        lines = []
         for name, value in _pairs(step):
             if value.startswith("secret:"):
                 lines += [f"value={script.secret(value)}", f'set_variable {name} "$value"']

@@ -72,18 +72,17 @@ class _GitClone(Verb):
         lock.note_repositories([(result.url, result.commit)])
 
     def export(self, step: Step, script: Script) -> list[str]:
-        args, words = step.args, []
-        if args.depth:
-            words += ["--depth", str(args.depth)]
-        if args.token:
-            script.secret(args.token)
-            words += ["--token", script.word(args.token.removeprefix("secret:"))]
+        from colab_magics.core.git.specs import parse_spec  # here: as above
+
+        args = step.args
         script.plain(step, args.dest)
-        script.need(step, "git")
-        script.withhold_tokens()
-        return [
-            f"({script.fold('git_clone', *words, *script.repository(args.spec)[:3], script.word(self._dest(step)))})"
-        ]
+        script.features.add("check_out")
+        lines = [*script.git(step, args.token, args.spec), *script.repository(args.spec)]
+        if args.depth:
+            lines.append(f"depth={args.depth}")
+        ref = parse_spec(args.spec, owner="owner").ref or ""
+        lines.append(f'check_out "$url" {script.word(ref)} {script.word(self._dest(step))}')
+        return ["(", *(f"  {line}" for line in lines), "  finish_clone", ")"]
 
     def _dest(self, step: Step) -> str:
         from colab_magics.core.git.clone import repository  # here: as above

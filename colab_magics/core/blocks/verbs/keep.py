@@ -155,7 +155,7 @@ def folders(step: Step, script: Script, source: str, dest: str) -> list[str]:
 
 def patterns(option: str, globs: Sequence[str]) -> list[str]:
     """Return globs, each behind its option, as patterns of a script."""
-    from colab_magics.core.blocks.export.parts.generated import posix_pattern  # here: a magic does without it
+    from colab_magics.core.common.selection import posix_pattern  # here: a magic does without it
 
     words = []
     for glob in globs:

@@ -77,8 +77,7 @@ class _Pip(Verb):
 
     def export(self, step: Step, script: Script) -> list[str]:
         script.installs(step)
-        words = [script.word(word) for word in step.command]
-        return [*script.as_typed(step.command), f"({script.fold('pip_install', *words)})"]
+        return ["(", "  open_git", f"  {script.call('pip', *step.command)}", ")", "say 'done'"]
 
 
 VERB = _Pip()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -137,26 +136,42 @@ class _PrivatePip(Verb):
                 raise PlanError(
                     "a script shows an index's address to pip; write it out, without a name or password in it"
                 )
-        flags = (
-            ("upgrade", "--upgrade"),
-            ("force", "--force-reinstall"),
-            ("no_deps", "--no-deps"),
-            ("editable", "--editable"),
-        )
-        words = [option for name, option in flags if getattr(args, name)]
-        values = [("--src", args.src), ("--token-file", args.token_file), ("--index-url", args.index_url)]
-        for option, value in [*values, *(("--extra-index-url", url) for url in args.extra_index_url)]:
-            if value:
-                words += [option, script.word(value)]
-        if args.token:
-            script.secret(args.token)
-            words += ["--token", shlex.quote(args.token.removeprefix("secret:"))]
-        words += [part for spec in args.specs for part in script.repository(spec)]
-        words += [part for name in args.requirement for part in ("-r", script.word(name))]
-        words += [part for name in args.constraint for part in ("-c", script.word(name))]
+        lines = []
+        if args.token_file:
+            lines.append(f"COLAB_MAGICS_TOKEN_FILE={script.word(args.token_file)}")
+        if args.index_url:
+            lines.append(f"export PIP_INDEX_URL={script.word(args.index_url)}")
+        if args.extra_index_url:
+            lines.append(f"export PIP_EXTRA_INDEX_URL={script.word(' '.join(args.extra_index_url))}")
+        if args.upgrade or args.force:
+            lines.append("again=yes")
         script.installs(step)
-        script.need(step, "git")
-        return [f"({script.fold('private_pip', *words)})"]
+        lines += script.git(step, args.token, *args.specs)
+        for text in args.specs:
+            lines += _wanted(text, args, script)
+        lines += [script.call("want_file", "-r", name) for name in args.requirement]
+        lines += [script.call("want_file", "-c", name) for name in args.constraint]
+        flags = (("upgrade", "--upgrade"), ("force", "--force-reinstall"), ("no_deps", "--no-deps"))
+        lines.append(script.call("install_wanted", *(option for name, option in flags if getattr(args, name))))
+        return ["(", *(f"  {line}" for line in lines), ")"]
+
+
+def _wanted(text: str, args: argparse.Namespace, script: Script) -> list[str]:
+    from colab_magics.core.git import specs  # here: as above
+
+    spec = specs.parse_spec(text, owner="owner")
+    extras, subdirectory, ref = ",".join(spec.extras), spec.subdirectory or "", script.word(spec.ref or "")
+    if spec.is_folder:
+        return [script.call("want_in_place" if args.editable else "want_folder", spec.path, extras)]
+    lines = script.repository(text)
+    if args.editable:
+        script.features.add("check_out")
+        clone = f"{args.src or 'src'}/{spec.repository}"
+        lines.append(f'check_out "$url" {ref} {script.word(clone)}')
+        return [*lines, script.call("want_in_place", f"{clone}/{subdirectory}".rstrip("/"), extras)]
+    if extras:
+        script.features.add("extras")
+    return [*lines, f'want "$url" {ref} {script.word(subdirectory)} {script.word(extras)}']
 
 
 VERB = _PrivatePip()

@@ -72,7 +72,7 @@ class _Run(Verb):
             words = ["run_shell", folder, shlex.quote(SYMBOL.sub("'\"$\\1\"'", text))]
         else:
             words = ["run", folder, *map(script.word, step.command)]
-        return [*script.as_typed(step.command), script.fold(*words)]
+        return [script.fold(*words)]
 
 
 VERB = _Run()

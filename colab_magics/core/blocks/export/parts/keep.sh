@@ -4,9 +4,8 @@
 # keep SECONDS SOURCE DEST [--include PATTERN] [--exclude PATTERN] [--last N PATTERN]...: copy what appears, again and
 # again in the background, and once more when the script ends.
 keep() {
-  seconds=$1 source=$(expand_path "$2") dest=$(expand_path "$3")
-  source=$(absolute "$source")
-  dest=$(absolute "$dest")
+  seconds=$1 source=$(absolute "$2")
+  dest=$(absolute "$3")
   shift 3
   case $source/ in "$dest"/*) fail "'$source' lies in '$dest'; keep it at another place" ;; esac
   case $dest/ in "$source"/*) fail "'$dest' lies in '$source'; keep it at another place" ;; esac
@@ -30,7 +29,7 @@ keep() {
     push_all
     (exit "$status")
     finish' EXIT
-  say "line $line: keep: keeping"
+  say "keeping"
 }
 
 # The script ends: push what is left.
@@ -133,12 +132,11 @@ only_last() {
 
 # restore DEST SOURCE [--include PATTERN] [--exclude PATTERN]: bring back what is missing, or differs and is no newer.
 restore() {
-  dest=$(expand_path "$1") source=$(expand_path "$2")
-  dest=$(absolute "$dest")
-  source=$(absolute "$source")
+  dest=$(absolute "$1")
+  source=$(absolute "$2")
   shift 2
   if [ ! -d "$dest" ] || [ -z "$(find "$dest/." ! -name . -prune -print | head -n 1)" ]; then
-    say "line $line: restore: nothing is kept at $dest yet, so there is nothing to bring back"
+    say "nothing is kept at $dest yet, so there is nothing to bring back"
     return 0
   fi
   keeper=$private/restore-$line
@@ -153,14 +151,12 @@ restore() {
       if cmp -s "$dest/$name" "$source/$name" || [ -n "$(find "$source/$name" -newer "$dest/$name")" ]; then
         continue
       fi
-      mkdir -p "$(dirname "$source/.colab_magics/backup/$name")"
-      backup=$(free_name "$source/.colab_magics/backup/$name")
-      mv "$source/$name" "$backup"
+      keep_as "$source/$name" "$source/.colab_magics/backup/${name#./}"
     fi
     mkdir -p "$(dirname "$source/$name")"
     cp -p "$dest/$name" "$source/$name.part"
     mv -f "$source/$name.part" "$source/$name"
     brought=$((brought + 1))
   done <"$keeper/names"
-  say "line $line: restore: $brought brought back"
+  say "$brought brought back"
 }

@@ -1,114 +1,49 @@
-# Where things lie on this machine, as colab_magics.core.layout says it.
+# Where things lie on this machine.
 # shellcheck shell=sh disable=SC2154,SC2034
 
-# home_path PATH: print it with a leading ~ resolved.
-home_path() {
-  case $1 in
-    \~) printf '%s\n' "$HOME" ;;
-    \~/*) printf '%s\n' "$HOME/${1#??}" ;;
-    *) printf '%s\n' "$1" ;;
-  esac
+# absolute PATH: print it from the root on, with drive: and ~ resolved, and . and .. by the text alone.
+absolute() {
+  path=$(expand_path "$1") || exit 1
+  case $path in
+    /*) printf '%s/\n' "$path" ;;
+    *) printf '%s/\n' "$PWD/$path" ;;
+  esac | sed -e 's|//*|/|g' -e ':a' -e 's|/\./|/|' -e ta -e 's|^/\.\./|/|' -e ta -e 's|/[^/]*/\.\./|/|' -e ta -e 's|\(.\)/$|\1|'
 }
-
-# absolute PATH: print it from the root on, with . and .. resolved by the text alone.
-absolute() (
-  case $1 in
-    /*) rest=$1 ;;
-    *) rest=$PWD/$1 ;;
-  esac
-  result=
-  while [ -n "$rest" ]; do
-    part=${rest%%/*}
-    case $rest in
-      */*) rest=${rest#*/} ;;
-      *) rest= ;;
-    esac
-    case $part in
-      '' | .) ;;
-      ..) result=${result%/*} ;;
-      *) result=$result/$part ;;
-    esac
-  done
-  printf '%s\n' "${result:-/}"
-)
-
-# real PATH: print where it is once the symlinks on the way (and at its end) are followed.
-real() (
-  path=$(absolute "$1")
-  hops=0
-  while [ -L "$path" ] && [ ! -d "$path" ]; do
-    hops=$((hops + 1))
-    [ "$hops" -lt 40 ] || fail "$1 is a symlink that leads in circles"
-    target=$(readlink "$path")
-    case $target in
-      /*) path=$(absolute "$target") ;;
-      *) path=$(absolute "${path%/*}/$target") ;;
-    esac
-  done
-  if [ -d "$path" ]; then
-    cd -P "$path" && pwd -P
-  elif [ -d "${path%/*}/" ]; then
-    top=$(cd -P "${path%/*}/" && pwd -P)
-    printf '%s\n' "${top%/}/${path##*/}"
-  else
-    printf '%s\n' "$path"
-  fi
-)
 
 # Print the drive's root, or say that there is none.
 drive_root() {
-  if [ -n "${COLAB_MAGICS_DRIVE_ROOT-}" ]; then
-    root=$(home_path "$COLAB_MAGICS_DRIVE_ROOT")
-    [ -d "$root" ] || fail "the drive folder '$root' does not exist; correct COLAB_MAGICS_DRIVE_ROOT, or make the folder"
-    printf '%s\n' "$root"
-  elif [ "$place" != colab ]; then
-    fail "there is no Google Drive on $place; set COLAB_MAGICS_DRIVE_ROOT to the folder to use as the drive"
-  elif [ -d "${mounted:-/content/drive}/MyDrive" ]; then
-    printf '%s\n' "${mounted:-/content/drive}/MyDrive"
-  else
-    fail 'Google Drive is not mounted, and only a notebook can mount it: run %mount_drive there, or set COLAB_MAGICS_DRIVE_ROOT'
-  fi
+  root=$(expand_path "${COLAB_MAGICS_DRIVE_ROOT:-${mounted:-/content/drive}/MyDrive}")
+  [ -d "$root" ] || fail "there is no drive folder '$root'; set COLAB_MAGICS_DRIVE_ROOT to the folder to use as the drive (Colab's own, only a notebook can mount it: run %mount_drive there)"
+  printf '%s\n' "${root%/}"
 }
 
 # expand_path PATH: print it with drive: and ~ resolved.
 expand_path() {
   case $1 in
+    drive:../* | drive:*/../* | drive:*/.. | drive:..) fail "'$1' may leave the drive; give it without .." ;;
     drive:*)
       root=$(drive_root) || exit 1
-      below=${1#drive:}
-      depth=0
-      rest=$below/
-      while [ -n "$rest" ]; do
-        case ${rest%%/*} in
-          '' | .) ;;
-          ..) depth=$((depth - 1)) ;;
-          *) depth=$((depth + 1)) ;;
-        esac
-        [ "$depth" -ge 0 ] || fail "'$1' leaves the drive; give a path under drive:"
-        rest=${rest#*/}
-      done
-      below=$(absolute "/$below") || exit 1
-      below=${below#/}
-      printf '%s\n' "${root%/}${below:+/$below}"
+      printf '%s\n' "$root/${1#drive:}"
       ;;
-    *) home_path "$1" ;;
+    \~ | \~/*) printf '%s\n' "$HOME${1#?}" ;;
+    *) printf '%s\n' "$1" ;;
   esac
 }
 
-# free_name PATH: print it, or the first of PATH.~1~, PATH.~2~, ... at which nothing stands.
-free_name() (
-  candidate=$1
-  number=0
-  while [ -e "$candidate" ] || [ -L "$candidate" ]; do
-    number=$((number + 1))
-    candidate=$1.~$number~
+# keep_as PATH BACKUP: move PATH to BACKUP, or to BACKUP~, BACKUP~~, ... if something stands there, and say so.
+keep_as() {
+  backup=$2
+  while [ -e "$backup" ] || [ -L "$backup" ]; do
+    backup=$backup~
   done
-  printf '%s\n' "$candidate"
-)
+  mkdir -p "${backup%/*}"
+  mv "$1" "$backup"
+  say "what stood at $1 is now $backup"
+}
 
 # mount_drive MOUNTPOINT
 mount_drive() {
-  mounted=$(home_path "$1")
+  mounted=$(expand_path "$1")
   root=$(drive_root)
-  say "line $line: mount_drive: $root"
+  say "$root"
 }

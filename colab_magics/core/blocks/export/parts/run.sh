@@ -1,29 +1,24 @@
-# Commands of the block.
+# Commands of the block, and what they find in their environment.
 # shellcheck shell=sh disable=SC2154,SC2034
 
 # run FOLDER COMMAND...: run a command in a folder ('' is this one), with the environment that this script was given.
 run() {
-  folder=
-  if [ -n "$1" ]; then
-    folder=$(expand_path "$1")
-    [ -d "$folder" ] || fail "the folder '$1' does not exist; make it in an earlier step"
-  fi
+  folder=$(expand_path "$1")
+  [ -d "${folder:-.}" ] || fail "the folder '$1' does not exist; make it in an earlier step"
   shift
   status=0
   (
     # As parameters, since the environment may have variables of any name.
-    set -- "$PATH" "$folder" "$@"
+    set -- "$PATH" "${folder:-.}" "$@"
+    unset LC_ALL
     eval "$colab_magics_environment" 2>/dev/null || :
-    PATH=$1 PYTHONUNBUFFERED=1
-    export PATH PYTHONUNBUFFERED
-    if [ -n "$2" ]; then
-      cd "$2" || exit 1
-    fi
+    export PATH="$1" PYTHONUNBUFFERED=1
+    cd "$2" || exit 1
     shift 2
     exec "$@"
   ) </dev/null || status=$?
   case $status in
-    0) say "line $line: run: done" ;;
+    0) say 'done' ;;
     127) fail "the command '$1' was not found; install it or correct its name" ;;
     *) fail "$1 failed with status $status" ;;
   esac
@@ -64,11 +59,11 @@ apt_install() {
     esac
   done
   if [ -z "$missing" ]; then
-    say "line $line: apt: up to date"
+    say 'up to date'
     return 0
   fi
   apt -q install "$@" || { apt -q update && apt -q install "$@"; } || fail "apt could not install what is missing; what it says stands above"
-  say "line $line: apt: installed"
+  say installed
 }
 
 # apt ARGUMENT...: with sudo where it is needed.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 
 from colab_magics.core.blocks.lexer import SYMBOL
 
-__all__ = ["as_typed", "call", "fold", "local", "shown", "word"]
+__all__ = ["call", "fold", "local", "shown", "word"]
 
 _WIDTH = 100
 
@@ -42,9 +41,3 @@ def fold(name: str, *words: str) -> str:
 def shown(text: str) -> str:
     """Return a text as it was typed, with $NAME for each symbol."""
     return SYMBOL.sub(r"$\1", text)
-
-
-def as_typed(command: tuple[str, ...] | str) -> list[str]:
-    """Tell shellcheck that a dollar in single quotes is meant: the command reads it, not the script."""
-    literal = SYMBOL.sub("" if not isinstance(command, str) else "$", str(command))
-    return ["# shellcheck disable=SC2016 # the command expands it"] if re.search(r"[$`]", literal) else []
