@@ -11,7 +11,7 @@ from importlib import resources
 
 __all__ = ["needed"]
 
-_FUNCTION = re.compile(r"(?:^#[^\n]*\n)*^(\w+)\(\) \{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
+_FUNCTION = re.compile(r"(?:^#[^\n]*\n)*^(\w+)\(\) [{(]\n.*?^[})]\n", re.MULTILINE | re.DOTALL)
 _MARKED = re.compile(r"^(.*?) #: ([^\n]+)\n", re.MULTILINE)
 _BEFORE = r"(?:^|[|&;(){!]|\b(?:if|elif|else|then|while|until|do))"
 _COMMAND = re.compile(rf"{_BEFORE}[ \t]*(?=(\w+)(?:$|[\s);]))", re.MULTILINE)
