@@ -207,6 +207,9 @@ def kills(way: str, count: int, folder: Path, largest: float, seed: int, gap: fl
         kernel, writer = start(code, source, dest, EVERY), start(WRITER, source, seed, largest)
         killed = {"kernel": 0, "keeper": 0, "writer": 0}
         try:
+            while not watch.read:  # a busy machine takes its time to start both
+                watch.look()
+                time.sleep(0.05)
             while sum(killed.values()) < count:
                 ends = time.monotonic() + dice.random() * 2 * gap
                 watch.look()

@@ -73,7 +73,7 @@ class Keeper:
         stamp, due, scanned = 0, 0.0, float("-inf")
         while True:
             if stamp != (stamp := self.state.config_stamp()):
-                self.config = self.state.config() or self.config
+                self.config, due = self.state.config() or self.config, 0.0
             if self.is_ending != self.is_to_end():
                 self.is_ending, due = not self.is_ending, 0.0
                 if not self.is_terminated:
