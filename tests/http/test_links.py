@@ -281,3 +281,51 @@ def test_no_text_is_a_stack_trace(text: str) -> None:
     for link in (text, f"https://{text}", f"https://www.dropbox.com/{text}"):
         with contextlib.suppress(LinkError, TokenError):
             links.rewrite(links.rewrite(link))
+
+
+@pytest.mark.parametrize(
+    ("page", "instead"),
+    [
+        ("https://drive.google.com/file/d/1a2b/view?usp=sharing", "mount_drive"),
+        ("https://docs.google.com/spreadsheets/d/1a2b/edit", "mount_drive"),
+        ("https://github.com/acme/tools/blob/main/data.csv", "write raw"),
+        ("https://github.com/acme/tools", "git_clone"),
+        ("https://huggingface.co/datasets/acme/images/blob/main/a.zip", "write resolve"),
+        ("https://huggingface.co/acme/model", "snapshot_download"),
+        ("https://huggingface.co/acme/model/tree/main", "snapshot_download"),
+        ("https://www.kaggle.com/datasets/acme/images", "kagglehub"),
+        ("https://1drv.ms/u/s!abc", "choose Download"),
+        ("https://acme.sharepoint.com/:u:/g/abc", "choose Download"),
+        ("s3://bucket/data.zip", "presigned"),
+    ],
+)
+def test_a_page_that_is_no_file_is_told_what_to_use(page: str, instead: str) -> None:
+    """Before anything is asked; in one line."""
+    with pytest.raises(LinkError, match=instead) as caught:
+        links.parse(page)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://huggingface.co/datasets/acme/images/resolve/main/a.zip",
+        "https://github.com/acme/tools/raw/main/data.csv",
+        "https://github.com/acme/tools/releases/download/v1/data.zip",
+        "https://bucket.s3.amazonaws.com/data.zip?X-Amz-Signature=0123456789abcdef",
+        "https://acme.sharepoint.com/data.zip?download=1",
+        "https://example.org/drive.google.com/data.zip",
+    ],
+)
+def test_addresses_of_files_elsewhere_work(address: str) -> None:
+    assert links.parse(address).url == address
+
+
+def test_a_path_of_ones_own_dropbox() -> None:
+    """As it is written in Dropbox, however many slashes; nothing of it is a secret or a query."""
+    link = links.parse("dropbox:projects//one?#2/")
+    assert (link.url, link.kind, link.name, link.secrets) == ("dropbox:/projects/one?#2", "account", "one?#2", ())
+    assert link.shown == "dropbox:/projects/one?#2"
+    assert links.parse("dropbox:/").url == "dropbox:/"
+    with pytest.raises(LinkError, match="no path of a Dropbox"):
+        links.parse("dropbox:/a/../b")

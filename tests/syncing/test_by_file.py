@@ -334,9 +334,8 @@ def test_killed_anywhere_it_goes_on(box: Sandbox, proj: Path, after: int) -> Non
     held.set()
     box.heal_api()
     assert texts(Path("dest")) == before
-    whole = [request for request in box.requests if request.path in DOWNLOADS and request.bytes_sent == 40_000]
     result = sync(OWN, "dest")
     assert texts(Path("dest")) == texts(proj)
     assert len(result.added) == 32
-    assert result.bytes_received <= (32 - len(whole) + 8) * 40_000
-    assert result.bytes_received <= 32 * 40_000 - after * 30_000
+    # Eight are on their way at a time: all others had come, and were proved.
+    assert result.bytes_received <= (32 - max(0, after - 8)) * 40_000

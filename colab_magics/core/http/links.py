@@ -35,6 +35,21 @@ _REFUSED: dict[tuple[str, ...], str] = {
     ("/cd/", "/zip_download_get/"): "a temporary download address, which stops working within hours",
     ("/u/",): "a link into the Public folder, which Dropbox switched off in 2017",
 }
+# Pages that people paste in a file's place: what their addresses begin with, what each is, and what to do instead.
+_PAGES: dict[str, str] = {
+    r"(drive|docs)\.google\.com/": "a page of Google Drive; on Colab %mount_drive shows yours, gdown fetches others'",
+    r"(www\.)?github\.com/[^/]+/[^/]+/blob/": "a page of GitHub; write raw in the place of blob",
+    r"(www\.)?github\.com/[^/]+/[^/]+/?$": "a repository; %git_clone brings it",
+    r"(www\.)?huggingface\.co/.+/blob/": "a page of Hugging Face; write resolve in the place of blob",
+    r"(www\.)?huggingface\.co/((datasets|spaces)/)?[^/]+/[^/]+(/tree/.*)?/?$": (
+        "a repository of Hugging Face; huggingface_hub's snapshot_download fetches it"
+    ),
+    r"(www\.)?kaggle\.com/(datasets|competitions|c|models|code)/": "a page of Kaggle; kagglehub fetches what it shows",
+    r"(1drv\.ms|onedrive\.live\.com|[\w-]+\.sharepoint\.com)/": (
+        "a page of OneDrive; choose Download there, and use the address of the download"
+    ),
+    r"(s3|gs)://": "for whoever has credentials; make a presigned https:// address of it, and use that",
+}
 
 
 @dataclass(frozen=True)
@@ -124,10 +139,8 @@ def parse(link: str, *, dropbox_url: str = DROPBOX) -> Link:
     text = link.strip().strip("<>\"'").replace("&amp;", "&")
     text = re.sub(r"\\([?&=])", r"\1", text)  # copied out of a shell's command
     if text.startswith("dropbox:"):
-        path = "/".join(part for part in text.removeprefix("dropbox:").split("/") if part)
-        if {".", ".."} & set(path.split("/")):
-            raise LinkError(f"{_brief(text)!r} is no path of a Dropbox; write it from the top, as dropbox:/work/one")
-        return Link(f"dropbox:/{path}", "account", _last(quote(path)))
+        return _account(text)
+    _refuse_page(text)
     if re.match(r"^([\w-]+\.)*(dropbox(usercontent)?\.com|db\.tt)/", text, re.IGNORECASE):
         text = f"https://{text}"
     try:
@@ -188,6 +201,23 @@ def fetch_address(link: Link, dropbox_url: str = DROPBOX) -> str:
         return link.url
     base, parts = urlsplit(dropbox_url), urlsplit(link.url)
     return urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + parts.path, parts.query, ""))
+
+
+def _account(text: str) -> Link:
+    path = "/".join(part for part in text.removeprefix("dropbox:").split("/") if part)
+    if {".", ".."} & set(path.split("/")):
+        raise LinkError(f"{_brief(text)!r} is no path of a Dropbox; write it from the top, as dropbox:/work/one")
+    return Link(f"dropbox:/{path}", "account", plain_name(path))
+
+
+def _refuse_page(text: str) -> None:
+    """Refuse the address of a page elsewhere on which a person would click, and say what to do instead."""
+    if "download" in text:
+        return
+    place = re.sub(r"^https?://|[?#].*", "", text)
+    instead = next((each for pattern, each in _PAGES.items() if re.match(pattern, place, re.IGNORECASE)), None)
+    if instead:
+        raise LinkError(f"{_brief(text)!r} is {instead}")
 
 
 def _dropbox(parts: SplitResult, host: str) -> Link:

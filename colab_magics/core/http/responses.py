@@ -24,7 +24,7 @@ __all__ = ["Answer", "Headers", "RetryError", "answer_of", "next_hop", "page_ref
 LONGEST_WAIT = 60.0
 
 _GONE, _RESTRICTED, _PROXYS, _TRAFFIC = {404, 410}, {400, 401, 403, 460}, 407, {429, 509}
-_SPLIT = "share its subfolders by links of their own, or fewer files, and sync each"
+_SPLIT = "after colab-magics login dropbox it comes file by file; or share its subfolders by links of their own"
 # How Dropbox's own sentences begin. A page can name any file of a folder, so that a word in it means nothing.
 _PAGES: tuple[tuple[str, str], ...] = (
     (r"the zip file is too (large|big)\b", f"is larger than Dropbox puts into one zip (20 GB); {_SPLIT}"),
