@@ -114,18 +114,25 @@ class TestWholeOrNotAtAll:
         tensors = b'{"w":{"dtype":"U8","shape":[9],"data_offsets":[0,9]}}'
         whole = len(tensors).to_bytes(8, "little") + tensors + b"123456789"
         (work / "m.safetensors").write_bytes(whole)
+        (work / "log.txt").write_text("lines")
         kept = keeper()
         kept.push()
         zipped = (work / "ckpt.pt").read_bytes()
         (work / "ckpt.pt").write_bytes(zipped[:50_000])
         (work / "m.safetensors").write_bytes(whole[:-1])
+        (work / "log.txt").write_text("")
+        (work / "new.pt").write_text("")
         kept.push()
+        assert Path("dest/log.txt").read_text() == "lines"
+        assert not Path("dest/new.pt").exists()
         assert Path("dest/ckpt.pt").read_bytes() == zipped
         assert Path("dest/m.safetensors").read_bytes() == whole
-        assert set(kept.progress.pending) == {"ckpt.pt", "m.safetensors"}
+        assert set(kept.progress.pending) == {"ckpt.pt", "m.safetensors", "log.txt", "new.pt"}
         assert "cut short" in kept.progress.pending["ckpt.pt"]
         (work / "m.safetensors").write_bytes(whole + b"0")
-        (work / "ckpt.pt").write_bytes(zipped[:-40] + zipped[-40:])
+        (work / "ckpt.pt").write_bytes(zipped)
+        (work / "log.txt").unlink()
+        (work / "new.pt").unlink()
         kept.push()
         assert not kept.progress.pending
 

@@ -189,8 +189,9 @@ class Keeper:
             with open(path, "rb", buffering=0) as file:
                 held = Held(path, file, status)
                 held.check()
-                if is_cut_short(file, status.st_size):
-                    self.progress.pending[name] = "is cut short: by its own format its end is missing"
+                record = self.journal.records.get(name)
+                if is_cut_short(name, file, status.st_size, record.size if record else 0):
+                    self.progress.pending[name] = "is cut short: it is empty, or by its own format its end is missing"
                     del self.looks[name]
                     return
                 at, copy = self.put(name, held)

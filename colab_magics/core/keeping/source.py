@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 __all__ = ["Changes", "files_below", "is_cut_short", "natural"]
 
+_FORMATS = (".pt", ".pth", ".ckpt", ".npz", ".npy", ".keras", ".h5", ".zip", ".safetensors", ".pkl", ".parquet")
 OWN = ".colab_magics"  # the folder that holds what is ours, in SOURCE and in DEST
 
 
@@ -58,12 +59,16 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def is_cut_short(file: BinaryIO, size: int) -> bool:
+def is_cut_short(name: str, file: BinaryIO, size: int, before: int) -> bool:
     """Tell whether a file's own format says that its end is missing, as when its writer was killed.
+
+    One that is empty is so when it was not `before` (bytes), or when its name says that it has a format.
 
     A zip (``.pt``, ``.npz``, ``.keras``) ends with its directory; safetensors begin with a header that says how many
     bytes follow (https://huggingface.co/docs/safetensors#format). Of other files nothing is known.
     """
+    if not size:
+        return before > 0 or name.endswith(_FORMATS)
     file.seek(0)
     head = file.read(4096)
     if head[:4] == b"PK\x03\x04":
