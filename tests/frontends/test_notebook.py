@@ -54,12 +54,15 @@ def shown(cell: nbformat.NotebookNode) -> str:
 
 def plain(text: str) -> str:
     """Leave out what differs from run to run: durations, sizes on the way, ports, commits, folders, line breaks."""
+    text = re.sub(r"[^\n]*\r(?!\n)", "", text)  # a line that was written in place
     text = re.sub(r"\x1b\[[\d;]*m", "", text)
     text = re.sub(r"\(([\d.]+ [kMG]?B) in [\d.]+ s\)|\([\d.]+ s\)|,? +[\d.]+ s\b", "", text)
     text = re.sub(r"[\d.]+ [kMG]?B in", "", text)
     text = re.sub(r"127\.0\.0\.1:\d+|localhost:\d+", "HOST", text)
     text = re.sub(r"\([0-9a-f]{7}\)", "(COMMIT)", text)
     text = re.sub(r"(/[\w.-]+)+/demo-\w+", "FOLDER", text)
+    text = re.sub(r"keeping, \d+ there \([^)]*\)(, last verified at [\d:]+)?", "keeping", text)  # its process has begun
+    text = re.sub(r"last verified at [\d:]+", "", text)
     text = re.sub(r"/scl/fo/[^?\s]+\?\S*", "LINK", text)
     return "\n".join(line.strip() for line in text.splitlines() if line.strip())
 
