@@ -23,7 +23,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+
 import link as wire  # noqa: E402 - the line above makes it importable
+import requests  # noqa: E402 - as above
 
 SERVE = """
 import sys
@@ -106,7 +108,31 @@ def upload(rate: float, delay: float, scale: float) -> None:
             copy = dest.put("checkpoint.pt", Held(made.name, file, os.fstat(file.fileno())), None)
             took = time.monotonic() - began
         floor = copy.size / rate / 1e6
-        print(f"upload of {copy.size / 1e6:.0f} MB: {took:.2f} s, {took / floor:.3f}x of the link's {floor:.2f} s")
+        peer = curl(made.name)
+        print(
+            f"upload of {copy.size / 1e6:.0f} MB: {took:.2f} s, {took / floor:.3f}x of the link's {floor:.2f} s, "
+            f"{took / peer:.3f}x of curl's {peer:.2f} s"
+        )
+
+
+def curl(path: str) -> float:
+    """Return the seconds that curl takes to send as many bytes, in requests of 100 MB, over the same link."""
+    from colab_magics.core import Settings
+    from colab_magics.core.dropbox import credentials
+
+    settings = Settings.load()
+    login = credentials.login_of(settings)
+    form = {"grant_type": "refresh_token", "refresh_token": login.refresh_token.reveal(), "client_id": login.app_key}
+    token = requests.post(f"{settings.dropbox_url}/oauth2/token", data=form, timeout=60).json()["access_token"]
+    command = ["curl", "-sS", "-o", "/dev/null", "-X", "POST", "--data-binary", "@-", "-H", "Dropbox-API-Arg: {}"]
+    command += ["-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/octet-stream", "-H", "Expect:"]
+    took = 0.0
+    with open(path, "rb") as file:
+        while piece := file.read(100_000_000):
+            began = time.monotonic()
+            subprocess.run([*command, f"{settings.dropbox_url}/2/files/upload_session/start"], input=piece, check=True)
+            took += time.monotonic() - began
+    return took
 
 
 def write(folder: Path, numbers: range, seed: int) -> None:

@@ -103,13 +103,14 @@ class Kernel:
         self,
         code: str,
         *,
-        answers: tuple[str, ...] = (),
+        answers: tuple[str | Callable[[Said], str], ...] = (),
         until: Callable[[Said], bool] = lambda _: True,
         interrupt_when: Callable[[Said], bool] = lambda _: False,
         **options: Any,
     ) -> Said:
         """Execute a cell; return all that came on every channel until the kernel was idle and had replied.
 
+        Who is asked gives the next of `answers`: a text, or what one that is called says of all that came so far.
         Then wait for `until`, 5 seconds at most: what goes through a file descriptor may arrive after that.
         As soon as `interrupt_when` holds, press the stop button once.
         """
@@ -127,7 +128,7 @@ class Kernel:
     def _collect(
         self,
         request: str,
-        answers: list[str],
+        answers: list[str | Callable[[Said], str]],
         until: Callable[[Said], bool],
         interrupt_when: Callable[[Said], bool] = lambda _: False,
     ) -> Said:
@@ -153,7 +154,8 @@ class Kernel:
                     continue
                 found.append(message)
                 if message["msg_type"] == "input_request" and answers:
-                    client.input(answers.pop(0))
+                    answer = answers.pop(0)
+                    client.input(answer if isinstance(answer, str) else answer(Said(found)))
                 idle |= message["content"].get("execution_state") == "idle"
                 replied |= get == client.get_shell_msg
         return Said(found)

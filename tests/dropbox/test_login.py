@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import browsers
+import kernels
 import pexpect
 import pytest
 import requests
@@ -161,6 +162,26 @@ def test_in_a_terminal(box: Sandbox, token_file: Path) -> None:
         f"{sys.executable} -m colab_magics logout dropbox", env=environ, withexitstatus=True, encoding="utf-8"
     )
     assert (status, "logged out of Dropbox" in output) == (0, True)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_in_a_notebook(box: Sandbox, token_file: Path, tmp_path: Path, loaded: bool) -> None:
+    """The kernel asks its page, hidden; neither the code nor what it is worth is in anything that the kernel sends."""
+    codes = []
+
+    def answer(said: kernels.Said) -> str:
+        codes.append(allow(re.findall(_ADDRESS, said.stream("stdout"))[-1]).strip())
+        return codes[-1]
+
+    with kernels.running(tmp_path / "kernel", HOME=str(tmp_path)) as kernel:
+        if loaded:
+            kernel.run("%load_ext colab_magics")
+        said = kernel.run("import colab_magics; colab_magics.login('dropbox')", answers=(box.app_key, answer))
+    assert "logged in to Dropbox" in said.stream("stdout"), said.text
+    assert [asked["password"] for asked in said.of("input_request")] == [True, True]
+    refresh_token = json.loads(token_file.read_text())["dropbox"]["refresh_token"]
+    assert codes[0] not in said.text
+    assert refresh_token not in said.text
 
 
 @pytest.fixture
