@@ -63,7 +63,8 @@ class _Row:
     def cells(self) -> tuple[str, str, str, str, str]:
         seconds = time.monotonic() - self.began if self.status == "running" else self.seconds
         detail = str(self.work or "") if self.status == "running" else self.detail
-        detail = masking.redact((detail or self.step.text).splitlines()[0])
+        typed = self.step.text.lstrip("%! ").removeprefix(self.step.verb).strip() or self.step.text
+        detail = masking.redact((detail or typed).splitlines()[0])
         state = f"{_SYMBOLS[self.status]} {self.status.replace('-', ' ')}"
         return str(self.step.line), self.step.verb, state, seconds_text(seconds) if seconds else "", detail
 

@@ -31,7 +31,7 @@ def test_a_table_is_shown_once_and_then_updated() -> None:
     report.started(STEPS[0])
     report.ended(STEPS[0], StepResult(1, "symlink", "up-to-date", 0.01, "b -> a: up to date"))
     assert [update for _, update in shown] == [False, True]
-    assert shown[0][0]["text/plain"].splitlines()[1].split() == ["1", "symlink", "·", "waiting", "symlink", "a", "b"]
+    assert shown[0][0]["text/plain"].splitlines()[1].split() == ["1", "symlink", "·", "waiting", "a", "b"]
     assert "up to date" in shown[1][0]["text/plain"]
     assert "0.01 s" in shown[1][0]["text/plain"]
 

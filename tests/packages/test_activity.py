@@ -41,10 +41,10 @@ def test_the_last_thing_of_a_piece_is_told() -> None:
         def begin(self, label: str, total: int | None = None) -> None:
             labels.append(label)
 
-    take = teller(Heard(), "installing x")
+    take = teller(Heard())
     many = f"Installing collected packages: {'x, ' * 40}\n"
     for piece in ("Collecting a\nColl", "ecting b\n", "Requirement\n", many):
         take(piece)
-    assert labels[:2] == ["installing x: collecting a", "installing x: collecting b"]
+    assert labels[:2] == ["collecting a", "collecting b"]
     assert labels[2].endswith("...")
     assert len(labels) == 3

@@ -39,7 +39,7 @@ def doing(line: str) -> str | None:
     return None
 
 
-def teller(progress: Progress, label: str) -> Callable[[str], None]:
+def teller(progress: Progress) -> Callable[[str], None]:
     """Return what takes an installer's output piece by piece and tells `progress` what is being done."""
     rest = ""
 
@@ -47,6 +47,6 @@ def teller(progress: Progress, label: str) -> Callable[[str], None]:
         nonlocal rest
         *lines, rest = (rest + text).split("\n")
         if told := next(filter(None, map(doing, reversed(lines))), None):
-            progress.begin(f"{label}: {told}")
+            progress.begin(told)
 
     return take

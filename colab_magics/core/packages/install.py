@@ -149,7 +149,7 @@ def pip_install(arguments: Sequence[str], *, settings: Settings | None = None, p
 
         def run() -> None:
             env = {**indexes.environment(broker), "TMPDIR": scratch}
-            told = activity.teller(progress, "installing")
+            told = activity.teller(progress)
             progress.begin("installing")
             try:
                 done = installer.run(asked.targets if installer.is_told else arguments, env, told)

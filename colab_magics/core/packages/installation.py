@@ -315,8 +315,7 @@ class Installation:
             env = {**self.indexes.environment(broker), "TMPDIR": self.scratch, **more}
             self.progress.begin(f"installing {label}")
             try:
-                told = activity.teller(self.progress, f"installing {label}")
-                done = self.installer.run(every, env, told)
+                done = self.installer.run(every, env, activity.teller(self.progress))
             finally:
                 self.progress.end()
             modules.activate_user_site()
