@@ -154,7 +154,10 @@ class ColabMagics(Magics):
         except PlanError as error:
             raise _usage(verb, error) from None
         lines = self._lines(args)
-        result = core.verbs.perform(verb, args, settings, lines, dry_run=args.dry_run)
+        try:
+            result = core.verbs.perform(verb, args, settings, lines, dry_run=args.dry_run)
+        finally:
+            lines.end()
         return self._shown(result, lines)
 
     def _read(self, verb: str, line: str, local: Mapping[str, Any]) -> argparse.Namespace | None:
@@ -189,7 +192,6 @@ class ColabMagics(Magics):
 
     def _shown(self, result: Any, lines: Lines) -> Any:
         """Print a result's lines; return it, unless the cell would show it once more as the value of its last line."""
-        lines.end()
         for text in described(result):
             lines.say(text)
         if not _is_last_line():

@@ -108,6 +108,8 @@ def test_a_percent_sign_may_lead() -> None:
         ("symlink 'a b", "line 1: the quote ' is not closed"),
         ("apt-get install -y x", "line 1: unknown step 'apt-get'; write apt install PKG ..."),
         ("%cd proj", "line 1: unknown step 'cd'; write run --in DIR COMMAND: every step begins in"),
+        ("!cd proj", "line 1: what cd changes ends with its own line; write run --in DIR COMMAND"),
+        ("run export A=1", "line 1: what export changes ends with its own line; write env NAME=VALUE"),
         ("export A=1", "line 1: unknown step 'export'; write env NAME=VALUE"),
         ("A=1", "line 1: unknown step 'A=1'; write env A=VALUE"),
         ("git clone https://example.org/x", "line 1: unknown step 'git'; write git_clone org/repo [DEST], or: run git"),

@@ -40,6 +40,9 @@ class _Run(Verb):
             raise PlanError("run is followed by a command")
         if any(word.has_operator for word in words) or re.match(r"[A-Za-z_]\w*=", words[0].value):
             return args, " ".join(word.shell for word in words)
+        if words[0].value in {"cd", "export"}:
+            instead = "run --in DIR COMMAND" if words[0].value == "cd" else "env NAME=VALUE"
+            raise PlanError(f"what {words[0].value} changes ends with its own line; write {instead}")
         return args, tuple(word.value for word in words)
 
     def effects(self, step: Step, touches: Touches) -> None:
