@@ -21,6 +21,8 @@ from colab_magics.errors import InstallError
 
 __all__ = ["branch", "changed", "checkout", "fetch_large", "head", "is_at", "origin"]
 
+_ELSEWHERE = "elsewhere (private_pip: --src DIR; git_clone: DEST)"
+
 
 def head(folder: Path) -> str | None:
     """Return the commit that a clone is at, or None where no clone stands."""
@@ -88,13 +90,13 @@ def _check(spec: Spec, folder: Path) -> None:
     """Raise when what stands at a folder is no clone of a spec's repository."""
     if not (folder / ".git").exists():
         raise InstallError(
-            f"{str(folder)!r} is there and is no clone of {spec.shown}; move it away, or clone elsewhere"
+            f"{str(folder)!r} is there and is no clone of {spec.shown}; move it away, or clone {_ELSEWHERE}"
         )
     source = origin(folder)
     if canonical(source) != canonical(spec.url):
         raise InstallError(
             f"{str(folder)!r} is a clone of {source or 'nothing'}, not of {spec.shown}; move it away, or clone "
-            "elsewhere"
+            f"{_ELSEWHERE}"
         )
 
 
