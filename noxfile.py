@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
+# What the tests in a browser have seen, for whoever wants to look at it after a run.
+os.environ.setdefault("PYTEST_SCREENSHOTS", str(ROOT / "build" / "screenshots"))
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 
 
@@ -101,7 +104,7 @@ def colab(session: nox.Session) -> None:
     if before - after:
         session.error(f"installing over Colab changed {sorted(before - after)}")
     session.log(f"added: {', '.join(sorted(line.partition(' @')[0] for line in after - before))}")
-    install(session, "-c", "tests/colab-pins.txt", f"{wheel}[test]")
+    install(session, "-c", "tests/colab-pins.txt", f"{wheel}[test,classic]")
     # From elsewhere, so that what is tested is the wheel and not this folder.
     session.chdir(wheels)
     where = [str(ROOT / word) if (ROOT / word).exists() else word for word in session.posargs or ["tests"]]

@@ -1,4 +1,4 @@
-"""A JupyterLab server of its own, and a headless Chromium that looks at one notebook in it."""
+"""A JupyterLab or Classic Notebook server of its own, and a headless Chromium that looks at one notebook in it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ import colab_magics
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-__all__ = ["CHROMIUM", "CHROMIUM_DRIVER", "Lab", "Page", "chromium", "jupyterlab", "opened"]
+__all__ = ["CHROMIUM", "CHROMIUM_DRIVER", "ClassicPage", "Lab", "Page", "chromium", "classic", "jupyterlab", "opened"]
 
 CHROMIUM = shutil.which("chromium")
 CHROMIUM_DRIVER = shutil.which("chromedriver")
@@ -99,12 +100,32 @@ def jupyterlab(folder: Path, **environ: str) -> Iterator[Lab]:
     **environ : str
         Further environment variables of the server, and so of its kernels.
     """
-    served, token = folder / "served", secrets.token_hex(16)
-    served.mkdir()
     for name, settings in _SETTINGS.items():
         place = folder / "settings" / f"{name}.jupyterlab-settings"
         place.parent.mkdir(parents=True)
         place.write_text(json.dumps(settings))
+    options = ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--ServerApp.terminals_enabled=False",
+               "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+               "--LabApp.extension_manager=readonly"]  # fmt: skip
+    with _served(folder, "jupyterlab", options, environ) as lab:
+        yield lab
+
+
+@contextlib.contextmanager
+def classic(folder: Path, **environ: str) -> Iterator[Lab]:
+    """Serve the same with Classic Notebook, whose page Colab's own was made from."""
+    with socket.create_server(("127.0.0.1", 0)) as free:  # given 0 it takes one and tells nobody; another's: the next
+        port = free.getsockname()[1]
+    options = ["--NotebookApp.ip=127.0.0.1", f"--NotebookApp.port={port}", "--NotebookApp.terminals_enabled=False"]
+    with _served(folder, "notebook", options, environ) as lab:
+        yield lab
+
+
+@contextlib.contextmanager
+def _served(folder: Path, module: str, options: list[str], environ: dict[str, str]) -> Iterator[Lab]:
+    served, token = folder / "served", secrets.token_hex(16)
+    served.mkdir()
     outside = ("JUPYTER", "PYTEST")
     env = {name: value for name, value in os.environ.items() if not name.startswith(outside)}
     env |= {"HOME": str(folder), "IPYTHONDIR": str(folder / "ipython"), "JUPYTER_TOKEN": token,
@@ -112,11 +133,7 @@ def jupyterlab(folder: Path, **environ: str) -> Iterator[Lab]:
             "JUPYTER_RUNTIME_DIR": str(folder / "runtime"), "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "PYDEVD_DISABLE_FILE_VALIDATION": "1",
             "PYTHONPATH": str(Path(colab_magics.__file__).parents[1])} | environ  # fmt: skip
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--notebook-dir={served}",
-               "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--ServerApp.terminals_enabled=False",
-               "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
-               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-               "--LabApp.extension_manager=readonly"]  # fmt: skip
+    command = [sys.executable, "-m", module, "--no-browser", "--allow-root", f"--notebook-dir={served}", *options]
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -145,20 +162,75 @@ class Page:
         The browser; it shows the notebook.
     """
 
+    #: JavaScript: that the kernel can be asked; the elements of the cells' outputs.
+    ready = "window.jupyterapp && jupyterapp.shell.currentWidget?.sessionContext?.isReady"
+    areas = "Array.from(document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-Cell-outputArea'))"
+    #: Selectors: what one types a cell into; what a completion offers; a prompt.
+    editors = ".jp-Notebook .jp-CodeCell .cm-content"
+    offers = ".jp-Completer:not(.lm-mod-hidden) .jp-Completer-match"
+    prompt = ".jp-Stdin-input"
+
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
-        self.wait_for("window.jupyterapp && jupyterapp.shell.currentWidget?.sessionContext?.isReady")
+        self.wait_for(self.ready)
+
+    def start(self, number: int) -> None:
+        """Run a cell, and do not wait for it."""
+        script = """
+            jupyterapp.shell.currentWidget.content.activeCellIndex = arguments[0];
+            jupyterapp.commands.execute('notebook:run-cell');
+        """
+        self.driver.execute_script(script, number)
+
+    def interrupt(self) -> None:
+        """Press the stop button."""
+        self.run("notebook:interrupt-kernel")
+
+    def save(self) -> None:
+        """Write the notebook's file."""
+        self.run("docmanager:save")
+
+    def complete(self, number: int, text: str) -> list[str]:
+        """Type a text into a cell, press Tab, and return what is offered."""
+        from selenium.webdriver import ActionChains, Keys
+
+        self.driver.find_elements("css selector", self.editors)[number].click()
+        ActionChains(self.driver).send_keys(text, Keys.TAB).perform()
+        self.wait_for(f"document.querySelector({json.dumps(self.offers)})")
+        script = "return Array.from(document.querySelectorAll(arguments[0]), item => item.textContent)"
+        found: list[str] = self.driver.execute_script(script, self.offers)
+        return found
+
+    def help(self, number: int) -> str:
+        """Return what a cell that ends in ``?`` has shown."""
+        self.wait_for(f"{self.areas}[{number}].innerText.trim()")
+        return self.texts()[number]
+
+    def answer(self, text: str) -> None:
+        """Type into the prompt that a cell shows."""
+        self.wait_for(f"document.querySelector({json.dumps(self.prompt)})")
+        self.driver.find_element("css selector", self.prompt).send_keys(text + "\n")
+
+    def texts(self) -> list[str]:
+        """Return each cell's outputs as one reads them."""
+        found: list[str] = self.driver.execute_script(f"return {self.areas}.map(area => area.innerText)")
+        return found
+
+    def picture(self, path: Path) -> None:
+        """Save what the window shows."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.driver.save_screenshot(str(path))
 
     def wait_for(self, condition: str) -> None:
         """Wait until a JavaScript expression is true."""
         self._until(lambda: bool(self.driver.execute_script(f"return Boolean({condition})")), condition)
 
-    def wait_for_outputs(self, ready: Callable[[list[str]], bool]) -> list[str]:
-        """Wait until the cells' outputs are as expected, and return them; or as they are after 10 seconds."""
+    def wait_for_outputs(self, ready: Callable[[list[str]], bool], patience: float = 10) -> list[str]:
+        """Wait until the cells' outputs are as expected, and return them; or as they are after so many seconds."""
         from selenium.common.exceptions import TimeoutException
 
         with contextlib.suppress(TimeoutException):
-            self._until(lambda: ready(self.outputs()), "the outputs", 10)
+            self._until(lambda: ready(self.outputs()), "the outputs", patience)
         return self.outputs()
 
     def _until(self, ready: Callable[[], bool], what: str, patience: float = _PATIENCE) -> None:
@@ -177,10 +249,7 @@ class Page:
 
     def outputs(self) -> list[str]:
         """Return what the page holds of each cell's outputs: their text as one reads it, and their HTML."""
-        script = """
-            return Array.from(document.querySelectorAll('.jp-Notebook .jp-CodeCell'), cell =>
-                Array.from(cell.querySelectorAll('.jp-OutputArea'), area => area.innerText + area.outerHTML).join(' '))
-        """
+        script = f"return {self.areas}.map(area => area.innerText + area.outerHTML)"
         found: list[str] = self.driver.execute_script(script)
         return found
 
@@ -204,6 +273,35 @@ class Page:
         return "\n".join(frames)
 
 
+class ClassicPage(Page):
+    """A notebook in Classic Notebook in a browser."""
+
+    ready = "window.Jupyter?.notebook?._fully_loaded && Jupyter.notebook.kernel?.is_connected()"
+    areas = "Jupyter.notebook.get_cells().map(cell => cell.output_area.element[0])"
+    editors = ".code_cell .CodeMirror"
+    offers = ".completions option"
+    prompt = ".raw_input"
+
+    def start(self, number: int) -> None:
+        """Run a cell, and do not wait for it."""
+        self.driver.execute_script("Jupyter.notebook.execute_cells([arguments[0]])", number)
+
+    def interrupt(self) -> None:
+        """Press the stop button."""
+        self.driver.execute_script("Jupyter.notebook.kernel.interrupt()")
+
+    def save(self) -> None:
+        """Write the notebook's file."""
+        script = "const done = arguments[0]; Jupyter.notebook.save_notebook().then(() => done())"
+        self.driver.execute_async_script(script)
+
+    def help(self, number: int) -> str:
+        """Return what a cell that ends in ``?`` has shown, which is below the notebook."""
+        self.wait_for("document.querySelector('#pager-container')?.innerText.trim()")
+        shown: str = self.driver.execute_script("return document.querySelector('#pager-container').innerText")
+        return shown
+
+
 def _payload(frame: dict[str, Any]) -> str:
     # Of RFC 6455's frames, those of opcode 1 are text; the browser tells all others in base64.
     data: str = frame["payloadData"]
@@ -211,7 +309,7 @@ def _payload(frame: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def opened(lab: Lab, notebook: str, folder: Path) -> Iterator[Page]:
+def opened(lab: Lab, notebook: str, folder: Path, kind: type[Page] = Page) -> Iterator[Page]:
     """Open a notebook of `lab` in a browser that was never used before.
 
     Parameters
@@ -222,11 +320,14 @@ def opened(lab: Lab, notebook: str, folder: Path) -> Iterator[Page]:
         A file's name in the folder that it serves.
     folder : Path
         An empty folder for all that the browser keeps.
+    kind : type of Page, optional
+        What the server serves.
     """
     with chromium(folder) as driver:
         # A workspace of its own: JupyterLab opens again what was last open in one.
-        driver.get(f"{lab.address}/lab/workspaces/{Path(notebook).stem}/tree/{notebook}?token={lab.token}")
-        yield Page(driver)
+        where = "notebooks" if kind is ClassicPage else f"lab/workspaces/{Path(notebook).stem}/tree"
+        driver.get(f"{lab.address}/{where}/{notebook}?token={lab.token}")
+        yield kind(driver)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What a person sees: JupyterLab in a real browser, with and without the mask."""
+"""What a person sees: JupyterLab and Classic Notebook in a real browser."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import browsers
@@ -17,8 +18,14 @@ from kernels import holds
 
 from colab_magics import sandbox
 
-for _module in ("jupyterlab", "ipywidgets", "selenium"):
-    pytest.importorskip(_module, reason=f"{_module} is not installed: it comes with the extra 'browser'")
+pytest.importorskip("selenium", reason="selenium is not installed: it comes with the extras 'browser' and 'classic'")
+needs_lab = pytest.mark.skipif(
+    not find_spec("jupyterlab"), reason="jupyterlab is not installed: it comes with the extra 'browser'"
+)
+needs_classic = pytest.mark.skipif(
+    not (find_spec("notebook") and find_spec("notebook.notebookapp")),
+    reason="notebook 6 is not installed: it comes with the extra 'classic'",
+)
 pytestmark = pytest.mark.skipif(
     not (browsers.CHROMIUM and browsers.CHROMIUM_DRIVER),
     reason="no chromium and chromedriver on PATH: Debian's packages chromium and chromium-driver",
@@ -124,6 +131,7 @@ def look(lab: browsers.Lab, folder: Path, name: str, preparation: list[str], exp
         )
 
 
+@needs_lab
 def test_without_the_mask_the_page_and_the_file_show_a_secret(lab: browsers.Lab, tmp_path: Path) -> None:
     """Each way to the page is open as long as the extension is not loaded: there is something to mask."""
     needles = {name: needle for name, (_, needle) in CHANNELS.items()}
@@ -136,6 +144,7 @@ def test_without_the_mask_the_page_and_the_file_show_a_secret(lab: browsers.Lab,
     assert TOKEN in json.dumps(json.loads(seen.saved)["metadata"]["widgets"]), "the widgets' state is saved"
 
 
+@needs_lab
 def test_a_secret_reaches_neither_the_page_nor_the_file(lab: browsers.Lab, tmp_path: Path) -> None:
     """With the extension loaded a mask stands wherever the secret stood; its parts are nowhere."""
     seen = look(lab, tmp_path, "with", [LOAD, READ], dict.fromkeys(CHANNELS, MASK))
@@ -148,33 +157,132 @@ def test_a_secret_reaches_neither_the_page_nor_the_file(lab: browsers.Lab, tmp_p
     assert MASK in json.dumps(json.loads(seen.saved)["metadata"]["widgets"])
 
 
-def test_the_stop_button_leaves_one_line_and_no_row_that_runs(
-    lab: browsers.Lab, box: sandbox.Sandbox, tmp_path: Path
-) -> None:
-    """In the page and in the file that is saved: each row says what it came to, and no stack is shown."""
-    silent = threading.Event()
-    (box.folder("data") / "a.txt").write_text("a" * 100_000)
-    link = box.folder_link("data")
-    box.fail(link, delay=silent, delay_at=10)
-    block = f"%%bootstrap\nrun echo first\ndropbox_sync {link} data\nsymlink data link"
-    sources = [LOAD, f"%env COLAB_MAGICS_DROPBOX_URL={os.environ['COLAB_MAGICS_DROPBOX_URL']}", block, "print('never')"]
-    file = written(lab, "stopped", sources)
-    try:
-        with browsers.opened(lab, file.name, tmp_path) as page:
-            # Not waited for: it ends when the block does.
-            page.driver.execute_script("jupyterapp.commands.execute('notebook:run-all-cells')")
-            page.wait_for_outputs(lambda found: "running" in found[2] and "done" in found[2])
-            page.run("notebook:interrupt-kernel")
-            shown = page.wait_for_outputs(lambda found: "run it again" in found[2])[2]
-            page.run("docmanager:save")
-    finally:
-        silent.set()
-    [table, said, error] = nbformat.read(file, 4).cells[2].outputs
+def contrast(page: browsers.Page, selector: str) -> float:
+    """Return the least contrast of a text with what is behind it, as WCAG 2 counts it: 21 is black on white."""
+    script = """
+        const colour = text => text.match(/[\\d.]+/g).map(Number);
+        const behind = element => {
+            for (; element; element = element.parentElement) {
+                const found = colour(getComputedStyle(element).backgroundColor);
+                if (found.length === 3 || found[3] > 0) return found;
+            }
+            return [255, 255, 255];
+        };
+        return Array.from(document.querySelectorAll(arguments[0]),
+                          one => [colour(getComputedStyle(one).color), behind(one)]);
+    """
+
+    def luminance(colour: list[float]) -> float:
+        red, green, blue = (c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour[:3])
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    pairs = [sorted(map(luminance, pair)) for pair in page.driver.execute_script(script, selector)]
+    return min((high + 0.05) / (low + 0.05) for low, high in pairs)
+
+
+LIVE, FAILED, HELP, TYPED, PROMPT = range(1, 6)
+
+
+def go_through(page: browsers.Page, file: Path, link: str, proceed: threading.Event, pictures: Path) -> None:
+    """Do what a person does on a bad morning, and look at what is shown."""
+
+    def shows(number: int, *words: str) -> str:
+        text = page.wait_for_outputs(lambda found: all(word in found[number] for word in words), 60)
+        assert all(word in text[number] for word in words), page.texts()[number]
+        return page.texts()[number]
+
+    page.start(0)
+    page.start(LIVE)
+    shows(LIVE, "running", "waiting", "done")
+    page.picture(pictures / "live.png")
+    page.interrupt()
+    shown = shows(LIVE, "run it again")
+    page.picture(pictures / "interrupted.png")
+    proceed.set()
+    page.start(FAILED)
+    failed = shows(FAILED, "failed with status 3", "skipped")
+    page.picture(pictures / "failed.png")
+    assert failed.count("the reason") >= 1
+    page.start(HELP)
+    help_text = page.help(HELP)
+    assert "Make DEST hold what a share link holds." in help_text
+    assert "--once" in help_text
+    page.picture(pictures / "help.png")
+    offered = page.complete(TYPED, "%dropbox_sync --")
+    assert {"--once", "--mirror", "--unpack"} <= set(offered)
+    assert not {"--abs", "%abs"} & set(offered), "the names of Python"
+    page.picture(pictures / "completion.png")
+    page.start(PROMPT)
+    page.answer(link)
+    assert "asked: 1 added" in shows(PROMPT, "asked: 1 added")
+    page.picture(pictures / "prompt.png")
+    assert contrast(page, "td, th") >= 4.5
+    page.save()
+    [table, said, error] = nbformat.read(file, 4).cells[LIVE].outputs
     assert said["text"] == "first\n"
     assert error["traceback"] == ["interrupted; run it again to complete it (1 of 3 steps are done)"]
     for text in (shown, table["data"]["text/html"]):
         assert text.count("interrupted") >= 2
-        assert "running" not in text
-        assert "waiting" not in text
-        assert "Traceback" not in text
-    assert nbformat.read(file, 4).cells[3].outputs == []
+        for word in ("running", "waiting", "Traceback"):
+            assert word not in text
+    key = link.partition("rlkey=")[2][:12]
+    assert key not in file.read_text()
+    assert key not in " ".join(page.outputs())
+
+
+def day(lab: browsers.Lab, box: sandbox.Sandbox) -> tuple[Path, str, threading.Event]:
+    """Write the notebook for `go_through`; its second cell stops until the event is set."""
+    proceed = threading.Event()
+    (box.folder("data") / "a.txt").write_text("a" * 100_000)
+    link = box.folder_link("data")
+    held = box.folder_link("data")
+    box.fail(held, delay=proceed, delay_at=10)
+    sources = [
+        f"{LOAD}\n%env COLAB_MAGICS_DROPBOX_URL={os.environ['COLAB_MAGICS_DROPBOX_URL']}",
+        f"%%bootstrap\nrun echo first\ndropbox_sync {held} data\nsymlink data link",
+        "%%bootstrap\nrun sh -c 'echo the reason; exit 3'\nsymlink data link",
+        "%dropbox_sync?",
+        "",
+        "%dropbox_sync secret:ASKED_FOR asked",
+    ]
+    return written(lab, "day", sources), link, proceed
+
+
+def pictures(tmp_path: Path, name: str) -> Path:
+    """Return the folder for what was seen: below that of the variable, else one that pytest removes in the end."""
+    return Path(os.environ.get("PYTEST_SCREENSHOTS", tmp_path), name)
+
+
+@needs_lab
+def test_a_bad_morning_in_jupyterlab(lab: browsers.Lab, box: sandbox.Sandbox, tmp_path: Path) -> None:
+    """Live rows, one line when stopped, a failure's reason, help, completion, a prompt; all readable in the dark."""
+    file, link, proceed = day(lab, box)
+    seen = pictures(tmp_path, "jupyterlab")
+    try:
+        with browsers.opened(lab, file.name, tmp_path) as page:
+            go_through(page, file, link, proceed, seen)
+            change = (
+                "jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'}).then(arguments[0])"
+            )
+            page.driver.execute_async_script(change)
+            page.wait_for("document.body.dataset.jpThemeLight === 'false'")
+            for width in (640, 1000, 1600):
+                page.driver.set_window_size(width, 1600)
+                page.picture(seen / f"dark-{width}.png")
+            assert contrast(page, "td, th") >= 4.5
+    finally:
+        proceed.set()
+
+
+@needs_classic
+def test_a_bad_morning_in_classic(box: sandbox.Sandbox, tmp_path: Path) -> None:
+    """The same in the page that Colab's was made from."""
+    (tmp_path / "server").mkdir()
+    (tmp_path / "browser").mkdir()
+    with browsers.classic(tmp_path / "server") as lab:
+        file, link, proceed = day(lab, box)
+        try:
+            with browsers.opened(lab, file.name, tmp_path / "browser", browsers.ClassicPage) as page:
+                go_through(page, file, link, proceed, pictures(tmp_path, "classic"))
+        finally:
+            proceed.set()
