@@ -39,7 +39,6 @@ PIECE = 1 << 18
 
 _LONGEST_NAME = 255  # bytes a name's part may have on the file systems in use
 _DEEPEST = 250  # folders in each other; what clears folders away, in Python itself, cannot go much deeper
-_USUAL = re.compile(r"[^\\/:\0]{1,63}(?:/[^\\/:\0]{1,63}){0,9}/?", re.ASCII)  # and none of the parts is dots
 _TIMESTAMP = 0x5455  # Info-ZIP's extended timestamp: seconds since 1970 in UTC
 _LATEST = 2.0**33  # seconds since 1970; what every file system in use can hold
 
@@ -190,8 +189,6 @@ def safe_name(name: str) -> str | None:
 
 def safe_or_none(name: str, takes: Callable[[str], bool], *, is_folder: bool) -> str | None:
     """Return a name as `safe_name` does; also None when it is a bad one that nobody asked for."""
-    if name.isascii() and "./" not in name and not name.endswith(".") and _USUAL.fullmatch(name):
-        return name.removesuffix("/")
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in {"", "."}]
     if not parts and is_folder:
@@ -272,7 +269,9 @@ def moment_of(dos: int, extra: bytes) -> float:
     extra : bytes
         The extra fields; Info-ZIP's extended timestamp among them, in UTC, is the better source.
     """
-    for kind, data in fields(extra) if extra else ():
+    if not extra:
+        return _dos_moment(dos)
+    for kind, data in fields(extra):
         if kind == _TIMESTAMP and len(data) >= 5 and data[0] & 1:
             return clamped(float(struct.unpack_from("<i", data, 1)[0]))
     return _dos_moment(dos)

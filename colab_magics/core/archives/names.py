@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 from colab_magics.errors import ArchiveError
 
-__all__ = ["check_encoding", "decoded", "fields"]
+__all__ = ["UTF8", "check_encoding", "decoded", "fields"]
 
-_UTF8 = 0x800
+#: The flag of a name that is UTF-8.
+UTF8 = 0x800
 _UNICODE_PATH = 0x7075  # Info-ZIP's extra field: version, CRC-32 of the name that it replaces, the name in UTF-8
 
 
@@ -54,19 +55,19 @@ def decoded(raw: bytes, flags: int, extra: bytes, encoding: str | None) -> str:
     if not raw.isascii() or b"\0" in raw:
         for kind, data in fields(extra):
             if kind == _UNICODE_PATH and data[:1] == b"\1" and data[1:5] == struct.pack("<L", zlib.crc32(raw)):
-                raw, flags = data[5:], _UTF8
+                raw, flags = data[5:], UTF8
         try:
-            if flags & _UTF8 or encoding is None:
+            if flags & UTF8 or encoding is None:
                 return raw.decode()
             return raw.decode(encoding)
         except UnicodeDecodeError:
-            if flags & _UTF8 or encoding is not None:
-                right = "UTF-8, as it says" if flags & _UTF8 else encoding
+            if flags & UTF8 or encoding is not None:
+                right = "UTF-8, as it says" if flags & UTF8 else encoding
                 raise ArchiveError(
                     f"the archive's member {raw.decode('latin-1')!r} has a name that is not {right}; nothing was "
                     "written: choose another encoding with --names, or rename it where it was shared"
                 ) from None
         return raw.decode("cp437")
-    if encoding is not None and not flags & _UTF8:
+    if encoding is not None and not flags & UTF8:
         return raw.decode(encoding, "replace")
     return raw.decode()

@@ -30,6 +30,8 @@ class Tree(AbstractContextManager["Tree"]):
     ----------
     written : set of str
         The files that are in it.
+    number : int
+        Its descriptor.
     """
 
     def __init__(self, target: Target) -> None:
@@ -38,10 +40,10 @@ class Tree(AbstractContextManager["Tree"]):
         shutil.rmtree(self._root, ignore_errors=True)
         self._root.mkdir(parents=True)
         target.choice.settled.clear()
-        self._number = os.open(self._root, os.O_RDONLY | os.O_CLOEXEC)
+        self.number = os.open(self._root, os.O_RDONLY | os.O_CLOEXEC)
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._number)
+        os.close(self.number)
 
     def path(self, name: str) -> Path:
         """Return where a file lies."""
@@ -56,9 +58,9 @@ class Tree(AbstractContextManager["Tree"]):
         finally:
             unpacker.close()
 
-    def new_unpacker(self) -> Unpacker:
-        """Return what writes into it, for one thread."""
-        return Unpacker(self._number, self._target.budget)
+    def new_unpacker(self, source: memoryview | None = None) -> Unpacker:
+        """Return what writes into it."""
+        return Unpacker(self.number, self._target.budget, source)
 
     def remove(self, name: str) -> None:
         """Take away a file that turned out not to count."""

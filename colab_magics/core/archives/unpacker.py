@@ -43,7 +43,7 @@ Whole = tuple[str, bool, int, int, int, int, int, int]
 
 
 class Unpacker:
-    """Writes members into a folder, one after the other; each thread has one of its own.
+    """Writes members into a folder, one after the other; each process has one of its own.
 
     Parameters
     ----------
@@ -51,27 +51,29 @@ class Unpacker:
         The folder, as an open descriptor.
     budget : Budget
         What may be unpacked.
+    source : memoryview, optional
+        Where the members lie that are given as ranges.
     """
 
-    def __init__(self, tree: int, budget: Budget) -> None:
-        self._tree, self._budget = tree, budget
+    def __init__(self, tree: int, budget: Budget, source: memoryview | None = None) -> None:
+        self._tree, self._budget, self._source = tree, budget, source or memoryview(b"")
         self._made = {""}
         self._number: int | None = None  # the descriptor of the file that is open
         self._name, self._moment = "", 0
         self._inflater: Any = None
         self.size = self.crc = 0
 
-    def wholes(self, view: memoryview, members: Iterable[Whole]) -> None:
-        """Unpack members whose packed content is all in `view`."""
+    def wholes(self, members: Iterable[Whole]) -> None:
+        """Unpack members whose packed content is all there."""
         checksum = _fast.crc32
         check()
         for name, write, method, moment, start, stop, crc, size in members:
             if size > _WHOLE or method not in {0, 8} or (method == 0 and size != stop - start):
                 self.begin(name, write, method, moment)
-                self.part(view[start:stop])
+                self.piece(start, stop)
                 self.end(crc, size)
                 continue
-            content: Any = view[start:stop]
+            content: Any = self._source[start:stop]
             if method:
                 inflater = _fast.decompressobj(-15)
                 try:
@@ -99,12 +101,16 @@ class Unpacker:
         self._inflater = _inflater(method, header)
         self._number = self._create(name) if write else None
 
+    def piece(self, start: int, stop: int) -> None:
+        """Take a part of its packed content, as a range."""
+        self.part(self._source[start:stop])
+
     def part(self, data: memoryview) -> None:
         """Take a part of its packed content."""
         step = _PLAIN if self._inflater is None else _INPUT
         for start in range(0, len(data), step):
             piece: Any = data[start : start + step]
-            self._budget.packed += len(piece)  # not exact where threads do it at once, which does not matter
+            self._budget.packed += len(piece)
             if self._inflater is None:
                 self.take(piece)
             else:
@@ -184,7 +190,7 @@ class Unpacker:
                 try:  # noqa: SIM105 - contextlib is slower, and there may be many
                     os.mkdir(name[:at], dir_fd=self._tree)
                 except FileExistsError:
-                    pass  # another thread was faster; were it a file, what comes next would fail
+                    pass  # another process was faster; were it a file, what comes next would fail
                 self._made.add(name[:at])
 
 

@@ -7,6 +7,7 @@ files in them, modes without type bits.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import struct
 from collections.abc import Collection
@@ -17,17 +18,19 @@ from typing import BinaryIO
 from colab_magics.core.archives import directory
 from colab_magics.core.archives.directory import Entry, Row
 from colab_magics.core.archives.members import PIECE, Member, Target, check_link, checked, moment_of, safe_or_none
-from colab_magics.core.archives.names import decoded
+from colab_magics.core.archives.names import UTF8, decoded
 from colab_magics.core.archives.tree import Tree
 from colab_magics.core.archives.unpacker import METHODS, Unpacker
 from colab_magics.core.common.cancellation import check
 from colab_magics.errors import ArchiveError
 
-__all__ = ["HEADER", "Found", "Zip"]
+__all__ = ["HEADER", "Found", "Zip", "path_of"]
 
 #: A member's header as it stands before its content.
 HEADER = struct.Struct("<4s5H3L2H")
 
+_PART = rb"[^\\/:\0\x80-\xff]{0,62}[^\\/:.\0\x80-\xff]"
+_USUAL = re.compile(_PART + rb"(?:/" + _PART + rb"){0,9}/?")  # a name that is safe as it stands
 _ENCRYPTED = 0x1
 _MARKED_END = 0x2  # of LZMA: the content says itself where it ends
 _LONGEST_TARGET = 4096  # bytes; PATH_MAX on Linux
@@ -84,7 +87,7 @@ class Zip:
         for row in rows:
             arrived = None
             if row[0] >= start:
-                name = self._name(row)
+                name, _ = path_of(row[1], row[5], row[9], target)
             else:
                 arrived = found.pop(row[0], None)
                 if arrived is None or arrived[:4] != row[1:5]:
@@ -112,10 +115,6 @@ class Zip:
     def materialise(self, wanted: Collection[str]) -> None:
         """Make just the files and symlinks called `wanted` stand in the folder that was unpacked to."""
         self._tree.materialise(self.members, wanted)
-
-    def _name(self, row: Row) -> str | None:
-        name = decoded(row[1], row[5], row[9], self._target.names)
-        return safe_or_none(name, self._target.choice.takes, is_folder=name.endswith(("/", "\\")))
 
     def _member(self, name: str, row: Row) -> Member:
         _, raw, crc, _, size, _, _, mode, time, extra = row
@@ -189,6 +188,15 @@ class Zip:
             left -= len(piece)
             unpacker.part(memoryview(piece))
         unpacker.end(entry.crc, entry.size)
+
+
+def path_of(raw: bytes, flags: int, extra: bytes, target: Target) -> tuple[str | None, bool]:
+    """Return where a member lies, as `safe_or_none` does, and whether its name is a folder's."""
+    if _USUAL.fullmatch(raw) and (target.names is None or flags & UTF8):
+        return raw.decode().removesuffix("/"), raw.endswith(b"/")
+    name = decoded(raw, flags, extra, target.names)
+    is_folder = name.endswith(("/", "\\"))
+    return safe_or_none(name, target.choice.takes, is_folder=is_folder), is_folder
 
 
 def opened(path: Path, target: Target) -> Zip:

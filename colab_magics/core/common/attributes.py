@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-__all__ = ["Losses", "collected", "is_no_folder_rename", "move", "set_mode", "set_mtime", "symlink"]
+__all__ = ["Losses", "collected", "is_no_folder_rename", "move", "note_refused", "set_mode", "set_mtime", "symlink"]
 
 # EACCES: asked of what was made a moment ago, so that no rights of a folder are meant.
 _UNSUPPORTED = {
@@ -68,14 +68,19 @@ def collected() -> Iterator[Losses]:
         _losses.reset(token)
 
 
+def note_refused(kinds: set[str]) -> None:
+    """Note what a file system refused, here or in another process; see `Losses`."""
+    if losses := _losses.get():
+        losses.kinds |= kinds
+
+
 def set_mtime(file: int | str | os.PathLike[str], mtime_ns: int) -> None:
     """Give a file (a path or a descriptor) its time stamp, in nanoseconds, as far as the file system keeps one."""
     try:
         os.utime(file, ns=(mtime_ns, mtime_ns))
     except OSError as error:
         _check_unsupported(error)
-        if losses := _losses.get():
-            losses.kinds.add("times")
+        note_refused({"times"})
 
 
 def set_mode(file: int | str | os.PathLike[str], mode: int) -> None:
@@ -84,8 +89,8 @@ def set_mode(file: int | str | os.PathLike[str], mode: int) -> None:
         os.chmod(file, mode)
     except OSError as error:
         _check_unsupported(error)
-        if (losses := _losses.get()) and stat.S_IMODE(os.stat(file).st_mode) != mode:
-            losses.kinds.add("rights")
+        if stat.S_IMODE(os.stat(file).st_mode) != mode:
+            note_refused({"rights"})
 
 
 def symlink(target: str, place: str | os.PathLike[str], name: str) -> bool:

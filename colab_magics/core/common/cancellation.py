@@ -25,7 +25,6 @@ __all__ = [
     "in_main_thread",
     "note",
     "sleep",
-    "start_thread",
 ]
 
 _T = TypeVar("_T")
@@ -140,13 +139,6 @@ def committing() -> Iterator[None]:
     run = _current.get()
     with run.commit() if run is not None else contextlib.nullcontext():
         yield
-
-
-def start_thread(work: Callable[..., object], *args: object, name: str) -> threading.Thread:
-    """Start a thread that belongs to the same run as this one, if any, and shares its other context."""
-    thread = threading.Thread(target=copy_context().run, args=(work, *args), name=name, daemon=True)
-    thread.start()
-    return thread
 
 
 def for_each(work: Callable[[_T], object], items: Iterable[_T], *, at_once: int, name: str) -> None:

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import sys
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,7 +67,7 @@ def check_writable(root: Path, folders: Iterable[str], shown: str) -> None:
 
 
 class Budget:
-    """What an archive may unpack to; asked for every piece before that is written, by whichever thread writes it.
+    """What an archive may unpack to; asked for every piece before that is written, by whichever process writes it.
 
     Parameters
     ----------
@@ -89,7 +88,7 @@ class Budget:
         self._folder, self._place = folder, place
         self._spare = _spare()
         self._ratio = _number("COLAB_MAGICS_MAX_RATIO", 500.0)
-        self._lock = threading.Lock()
+        self._suspicious = _SUSPICIOUS
         self.reset()
 
     def reset(self) -> None:
@@ -107,14 +106,11 @@ class Budget:
         TransferError
             When the disk is full.
         """
-        with self._lock:
-            self.unpacked += size
-            self._unasked += size if written else 0
-            ask = self._unasked >= _ASKED
-            if ask:
-                self._unasked = 0
+        self.unpacked += size
+        self._unasked += size if written else 0
         self._check_ratio(self.unpacked, self.packed)
-        if ask:
+        if self._unasked >= _ASKED:
+            self._unasked = 0
             free = _free(self._folder)
             if free < self._spare + size:
                 raise _full(self._place, free)
@@ -127,7 +123,7 @@ class Budget:
         check_room(self._folder, size, self._place)
 
     def _check_ratio(self, unpacked: int, packed: int) -> None:
-        if unpacked > _SUSPICIOUS and unpacked > packed * self._ratio:
+        if unpacked > self._suspicious and unpacked > packed * self._ratio:
             raise ArchiveError(
                 f"the archive unpacks {size_text(packed)} to {size_text(unpacked)} and more, as one does that is "
                 f"made to fill disks; nothing was written: set COLAB_MAGICS_MAX_RATIO higher than {self._ratio:g} if "

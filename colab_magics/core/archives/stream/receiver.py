@@ -1,39 +1,48 @@
-"""A zip that is unpacked while it comes: this thread receives and splits, two more unpack and write what is not small.
+"""A zip that is unpacked while it comes: this process receives and splits, helper processes unpack and write.
 
-Inflating, checksums and system calls let other threads run meanwhile. Nothing of it counts before the directory, which
-comes last, says the same of every member.
+Threads would wait for each other at each of the many short calls that a small file takes. Nothing of it counts before
+the directory, which comes last, says the same of every member.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
-import queue
+import subprocess
+import sys
 import tempfile
-import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from multiprocessing.connection import Pipe, wait
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from colab_magics.core.archives.members import Source, Target, moment_of, safe_or_none
-from colab_magics.core.archives.names import decoded
+import colab_magics
+from colab_magics.core.archives.members import Source, Target, moment_of
 from colab_magics.core.archives.stream.parser import LOOK_BACK, Begin, End, Header, Piece, Splitter, Whole
 from colab_magics.core.archives.tree import Tree
 from colab_magics.core.archives.unpacker import Unpacker
 from colab_magics.core.archives.unpacker import Whole as Ready
-from colab_magics.core.archives.zips import Found, Zip
-from colab_magics.core.common.cancellation import check, start_thread
-from colab_magics.errors import ArchiveError
+from colab_magics.core.archives.zips import Found, Zip, path_of
+from colab_magics.core.common.attributes import note_refused
+from colab_magics.core.common.cancellation import check
+from colab_magics.core.common.disk import Budget
+from colab_magics.errors import ArchiveError, TransferError
 
 __all__ = ["receive"]
 
 _BLOCK = 1 << 21  # bytes; a block holds as many as are received before they are split
 _BLOCKS = 14  # how many there are at most, when unpacking falls behind
 _STEP = 1 << 19  # bytes received at a time: how often progress is told
-_LARGE = 1 << 19  # the cost, in packed bytes, of what is given to a thread at a time
+_GIVEN = 1 << 21  # the cost, in packed bytes, of what is given to a helper at a time
+_ALONE = 3 << 23  # the cost up to which helpers cost more than they bring
+_BUSY = 1 << 23  # the cost above which a helper is given no more: this process works too then
+_PROCESSES = 4  # how many there are at most
 _IN_MEMORY = 1 << 24  # bytes of what cannot be unpacked yet, above which they are kept on the disk
 _PER_MEMBER = 1 << 14  # what a file costs beside its bytes, counted in bytes
-_SMALL = 1 << 14  # bytes of a packed member, below which handing it to a thread costs more than it brings
 _PATIENCE = 0.1  # seconds between two looks at whether to stop
+_START = "import sys; sys.path += {}; from colab_magics.core.archives.stream.helper import serve; serve{}"
 
 
 def receive(source: Source, target: Target) -> Zip:
@@ -43,130 +52,133 @@ def receive(source: Source, target: Target) -> Zip:
         Tree(target) as tree,
         # Beside the tree, so that it goes when that goes.
         tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=os.fspath(target.tree.parent)) as spool,
-        _Workers(tree.new_unpacker) as workers,
+        _Unpackers(tree, target.budget) as unpackers,
     ):
         rest = cast("BinaryIO", spool)
-        receiver = _Receiver(source, target, rest, workers)
+        receiver = _Receiver(source, target, rest, unpackers)
         start = receiver.run()
-        workers.finish()
+        unpackers.finish()
         return Zip(rest, start, receiver.found, tree, target)
 
 
-class _Block:
-    """Bytes that came, and how many still need them."""
+class _Helper:
+    """A process that unpacks; see `colab_magics.core.archives.stream.helper`."""
 
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(_BLOCK + LOOK_BACK))
-        self.users = 0
+    def __init__(self, memory: int, tree: int, budget: Budget) -> None:
+        self.connection, theirs = Pipe()
+        with theirs:
+            shared = theirs.fileno(), memory, tree
+            paths = [str(Path(colab_magics.__file__).parents[1]), *(os.path.abspath(each) for each in sys.path if each)]
+            # It is no fork, since a notebook's kernel has threads and connections that one would break.
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _START.format(paths, (*shared, os.getpid()))],
+                pass_fds=shared,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # an interrupt is meant for the process that started it
+            )
+        self.connection.send(budget)
+        self.given: deque[tuple[int, int]] = deque()  # the block and the cost of what it was given
+        self.load = 0
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self.connection.close()
 
 
-class _Workers(AbstractContextManager["_Workers"]):
-    """Threads that unpack; a context manager that ends them.
+class _Unpackers(AbstractContextManager["_Unpackers"]):
+    """What unpacks: this process, and others once that is worth their start; a context manager that ends them.
 
-    What goes wrong in one of them is raised in the thread that gives them work, at the next opportunity.
+    Attributes
+    ----------
+    view : memoryview
+        The memory that they share: blocks of `_BLOCK` and before each of them `LOOK_BACK` bytes.
     """
 
-    def __init__(self, new_unpacker: Callable[[], Unpacker]) -> None:
-        self._new_unpacker = new_unpacker
-        self._count = 1 if (os.cpu_count() or 1) < 2 else 2
-        self._queues: list[queue.SimpleQueue[Any]] = []
-        self._threads: list[threading.Thread] = []
-        self._given, self._done = [0] * self._count, [0] * self._count
-        self._free: queue.SimpleQueue[_Block] = queue.SimpleQueue()
-        self._blocks = 0
-        self._lock = threading.Lock()
-        self._failure: BaseException | None = None
-        self._own: Unpacker | None = None
+    def __init__(self, tree: Tree, budget: Budget) -> None:
+        self._tree, self._budget = tree, budget
+        number = os.memfd_create("colab_magics") if hasattr(os, "memfd_create") else -1
+        self._memory = open(number, "r+b") if number >= 0 else tempfile.TemporaryFile()  # noqa: SIM115
+        self._memory.truncate(_BLOCKS * (_BLOCK + LOOK_BACK))
+        self.view = memoryview(mmap.mmap(self._memory.fileno(), 0))
+        self._users = [0] * _BLOCKS
+        self._own = tree.new_unpacker(self.view)
+        self._helpers: list[_Helper] = []
+        self._more = min(os.cpu_count() or 1, _PROCESSES) - 1  # helpers that may still be started
+        self._done = 0
 
     def __exit__(self, *_: object) -> None:
-        self._failure = self._failure or ArchiveError("it was given up")
-        self._join()
-        if self._own is not None:
-            self._own.close()
+        for each in self._helpers:
+            each.close()
+        self._own.close()
+        self._memory.close()
 
-    def block(self) -> _Block:
-        """Return a block that nobody needs; it counts as needed until it is released."""
-        while True:
-            self._raise()
-            try:
-                # Not with a time-out of 0, for which Python 3.10 waits for ever.
-                block = self._free.get(timeout=_PATIENCE) if self._blocks == _BLOCKS else self._free.get_nowait()
-            except queue.Empty:
-                if self._blocks == _BLOCKS:
-                    continue
-                block = _Block()
-                self._blocks += 1
-            block.users = 1
-            return block
+    def block(self) -> int:
+        """Return the number of a block that nobody needs."""
+        self._hear(0)
+        while 0 not in self._users:
+            self._hear(_PATIENCE)
+        return self._users.index(0)
 
-    def release(self, block: _Block) -> None:
-        """Say that a block is needed no longer by one of those who needed it."""
-        with self._lock:
-            block.users -= 1
-            unused = block.users == 0
-        if unused:
-            self._free.put(block)
+    def choose(self, *, large: bool = False) -> _Helper | None:
+        """Return who is to unpack a large member or some small ones: a helper, or (None) this process."""
+        while self._more and (large or self._done > _ALONE):
+            self._more -= 1
+            with suppress(OSError):  # no more processes, or no memory for them
+                self._helpers.append(_Helper(self._memory.fileno(), self._tree.number, self._budget))
+        helper = min(self._helpers, key=lambda each: each.load, default=None)
+        return helper if helper is not None and helper.load < _BUSY else None
 
-    def least_busy(self) -> int:
-        """Return the number of the thread with the least work."""
-        return min(range(self._count), key=lambda number: self._given[number] - self._done[number])
-
-    def give(self, number: int, block: _Block, cost: int, what: Callable[..., None], *args: Any) -> None:
-        """Have a thread call `what` with its unpacker and `args`; it needs `block` for that."""
-        self._raise()
-        if not self._threads:
-            self._queues = [queue.SimpleQueue() for _ in range(self._count)]
-            self._threads = [start_thread(self._work, each, name=f"unpack-{each}") for each in range(self._count)]
-        with self._lock:
-            block.users += 1
-        self._given[number] += cost
-        self._queues[number].put((block, cost, what, args))
-
-    def here(self, what: Callable[..., None], *args: Any) -> None:
-        """Call `what` with an unpacker and `args` in this thread."""
-        self._raise()
-        self._own = self._own or self._new_unpacker()
-        what(self._own, *args)
+    def give(self, whom: _Helper | None, block: int, cost: int, what: Callable[..., None], *args: Any) -> None:
+        """Have `what` called with an unpacker and `args`; it needs the block for that."""
+        self._hear(0)
+        self._done += cost
+        if whom is None:
+            what(self._own, *args)
+            return
+        whom.given.append((block, cost))
+        whom.load += cost
+        self._users[block] += 1
+        with _told():
+            whom.connection.send((what, args))
 
     def finish(self) -> None:
         """Return when all work is done."""
-        self._join()
-        self._raise()
+        while any(self._users):
+            self._hear(_PATIENCE)
 
-    def _join(self) -> None:
-        for each in self._queues:
-            each.put(None)
-        for thread in self._threads:
-            while thread.is_alive():  # an interrupt is heard between
-                thread.join(_PATIENCE)
-        self._queues, self._threads = [], []
-
-    def _raise(self) -> None:
+    def _hear(self, patience: float) -> None:
+        """Take in what helpers say within so many seconds; what went wrong in one is raised here."""
         check()
-        if self._failure is not None:
-            raise self._failure
+        if not self._helpers:
+            return
+        ready = wait([each.connection for each in self._helpers], patience)
+        for each in self._helpers:
+            if each.connection in ready:
+                with _told():
+                    failure, refused = each.connection.recv()
+                block, cost = each.given.popleft()
+                each.load -= cost
+                self._users[block] -= 1
+                note_refused(refused)
+                if failure is not None:
+                    raise failure
 
-    def _work(self, number: int) -> None:
-        unpacker = self._new_unpacker()
-        jobs = self._queues[number]
-        while (job := jobs.get()) is not None:
-            block, cost, what, args = job
-            if self._failure is None:
-                try:
-                    what(unpacker, *args)
-                except BaseException as error:  # noqa: BLE001 - it is raised in the thread that gave the work
-                    self._failure = self._failure or error
-            del args, job  # a view would keep the block's bytes
-            self._done[number] += cost
-            self.release(block)
-        unpacker.close()
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError):
+        raise TransferError("a process that unpacks was ended from outside; run it again") from None
 
 
 class _Receiver:
     """One zip's arrival."""
 
-    def __init__(self, source: Source, target: Target, rest: BinaryIO, workers: _Workers) -> None:
-        self._source, self._target, self._rest, self._workers = source, target, rest, workers
+    def __init__(self, source: Source, target: Target, rest: BinaryIO, unpackers: _Unpackers) -> None:
+        self._source, self._target, self._rest, self._unpackers = source, target, rest, unpackers
         self.found: dict[int, Found] = {}
         self._splitter = Splitter()
         self._names: set[str] = set()
@@ -174,28 +186,28 @@ class _Receiver:
         self._job: tuple[str, bool, int, int] | None = None  # how to unpack it, see `Ready`; None: it need not be
         self._batch: list[Ready] = []
         self._cost = 0
-        self._worker = 0  # who unpacks the member that is open
+        self._whom: _Helper | None = None  # who unpacks the member that is open
 
     def run(self) -> int:
         """Take all of it; return where in the zip that begins which was not unpacked."""
-        workers, budget, rest = self._workers, self._target.budget, self._rest
-        left, more = memoryview(b""), True
+        view, budget, rest = self._unpackers.view, self._target.budget, self._rest
+        left, more = b"", True
         while more:
-            block = workers.block()
-            start = LOOK_BACK - len(left)
-            block.view[start:LOOK_BACK] = left
-            stop, more = self._fill(block.view)
-            budget.received += stop - LOOK_BACK
+            block = self._unpackers.block()
+            first = block * (_BLOCK + LOOK_BACK) + LOOK_BACK
+            start = first - len(left)
+            view[start:first] = left
+            stop, more = self._fill(view[: first + _BLOCK], first)
+            budget.received += stop - first
             at = start
             if self._splitter.rest_start is None:
                 at = self._split(block, start, stop)
             if self._splitter.rest_start is not None:
                 if rest.tell() + stop - at > _IN_MEMORY:
                     budget.spend(stop - at)
-                rest.write(block.view[at:stop])
+                rest.write(view[at:stop])
                 at = stop
-            left = memoryview(bytes(block.view[at:stop]))
-            workers.release(block)
+            left = bytes(view[at:stop])
         if self._splitter.rest_start is None:
             raise ArchiveError(
                 f"{self._target.shown} is not a whole zip archive (it ends too early); nothing was written: run it "
@@ -203,9 +215,8 @@ class _Receiver:
             )
         return self._splitter.rest_start
 
-    def _fill(self, view: memoryview) -> tuple[int, bool]:
-        """Receive into a block; return where its bytes end, and whether more may come."""
-        at = LOOK_BACK
+    def _fill(self, view: memoryview, at: int) -> tuple[int, bool]:
+        """Receive into a block from `at` on; return where its bytes end, and whether more may come."""
         while at < len(view):
             check()
             wanted = min(_STEP, len(view) - at)
@@ -216,10 +227,9 @@ class _Receiver:
                 return at, False
         return at, True
 
-    def _split(self, block: _Block, start: int, stop: int) -> int:
+    def _split(self, block: int, start: int, stop: int) -> int:
         """Give out what is in the block; return where the bytes begin that are left over, or are kept as they are."""
-        view = block.view
-        for event in self._splitter.feed(view, start, stop):
+        for event in self._splitter.feed(self._unpackers.view, start, stop):
             if isinstance(event, Whole):
                 at, header, first, last, crc, size = event
                 if not self._begin(header, crc, last - first, size):
@@ -227,19 +237,18 @@ class _Receiver:
                 if self._job is not None:
                     self._batch.append((*self._job, first, last, crc, size))
                     self._cost += last - first + _PER_MEMBER
-                    if self._cost >= _LARGE:
+                    if self._cost >= _GIVEN:
                         self._give(block)
             elif isinstance(event, Begin):
                 if not self._begin(event.header, None, 0, None):
                     return self._keep_from(block, event.header, event.at)
                 self._give(block)
-                self._worker = self._workers.least_busy()
+                self._whom = self._unpackers.choose(large=True)
                 if self._job is not None:
                     self._order(block, 0, Unpacker.begin, *self._job)
             elif isinstance(event, Piece):
                 if self._job is not None:
-                    piece = view[event.start : event.stop]
-                    self._order(block, len(piece), Unpacker.part, piece)
+                    self._order(block, event.stop - event.start, Unpacker.piece, *event)
             elif isinstance(event, End):
                 self._end(block, *event)
             else:
@@ -251,9 +260,7 @@ class _Receiver:
         """Take note of a member, and of what is to be done with it; tell whether that can be known by now."""
         self._offset, raw, flags, method, time, extra = header
         choice = self._target.choice
-        name = decoded(raw, flags, extra, self._target.names)
-        is_folder = name.endswith(("/", "\\"))
-        path = safe_or_none(name, choice.takes, is_folder=is_folder)
+        path, is_folder = path_of(raw, flags, extra, self._target)
         self._job = None
         stamp, write = 0, False
         if path is not None:
@@ -268,7 +275,7 @@ class _Receiver:
         self.found[self._offset] = raw, crc or 0, packed, size or 0, path, stamp, write
         return True
 
-    def _end(self, block: _Block, crc: int, packed: int, size: int) -> None:
+    def _end(self, block: int, crc: int, packed: int, size: int) -> None:
         """Let the open member end."""
         raw, _, _, _, path, stamp, keep = self.found[self._offset]
         if self._job is not None:
@@ -276,23 +283,18 @@ class _Receiver:
             self._order(block, 0, Unpacker.end, crc, size, keep)
         self.found[self._offset] = raw, crc, packed, size, path, stamp, keep
 
-    def _keep_from(self, block: _Block, header: Header, at: int) -> int:
+    def _keep_from(self, block: int, header: Header, at: int) -> int:
         """Unpack no more: another member has the same name, and the directory tells which of them counts."""
         self._give(block)
         self._splitter.rest_start = header.offset
         return at
 
-    def _give(self, block: _Block) -> None:
+    def _give(self, block: int) -> None:
         """Have the members unpacked that are whole."""
-        batch, cost = self._batch, self._cost
-        if not batch:
-            return
-        self._batch, self._cost = [], 0
-        if cost < len(batch) * (_PER_MEMBER + _SMALL):
-            self._workers.here(Unpacker.wholes, block.view, batch)
-        else:
-            self._workers.give(self._workers.least_busy(), block, cost, Unpacker.wholes, block.view, batch)
+        if self._batch:
+            self._unpackers.give(self._unpackers.choose(), block, self._cost, Unpacker.wholes, self._batch)
+            self._batch, self._cost = [], 0
 
-    def _order(self, block: _Block, cost: int, what: Callable[..., None], *args: object) -> None:
+    def _order(self, block: int, cost: int, what: Callable[..., None], *args: object) -> None:
         """Have something done for the member that is open."""
-        self._workers.give(self._worker, block, cost, what, *args)
+        self._unpackers.give(self._whom, block, cost, what, *args)
