@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import mmap
 import os
-import subprocess
-import sys
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from multiprocessing.connection import Pipe, wait
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-import colab_magics
 from colab_magics.core.archives.members import Source, Target, moment_of
 from colab_magics.core.archives.stream.parser import LOOK_BACK, Begin, End, Header, Piece, Splitter, Whole
 from colab_magics.core.archives.tree import Tree
 from colab_magics.core.archives.unpacker import Unpacker
 from colab_magics.core.archives.unpacker import Whole as Ready
 from colab_magics.core.archives.zips import Found, Zip, path_of
-from colab_magics.core.common.attributes import note_refused
 from colab_magics.core.common.cancellation import check
 from colab_magics.core.common.disk import Budget
-from colab_magics.errors import ArchiveError, TransferError
+from colab_magics.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from colab_magics.core.archives.stream.helper import Helper  # and when it is needed: little content needs none
 
 __all__ = ["receive"]
 
@@ -42,7 +38,6 @@ _PROCESSES = 4  # how many there are at most
 _IN_MEMORY = 1 << 24  # bytes of what cannot be unpacked yet, above which they are kept on the disk
 _PER_MEMBER = 1 << 14  # what a file costs beside its bytes, counted in bytes
 _PATIENCE = 0.1  # seconds between two looks at whether to stop
-_START = "import sys; sys.path += {}; from colab_magics.core.archives.stream.helper import serve; serve{}"
 
 
 def receive(source: Source, target: Target) -> Zip:
@@ -59,32 +54,6 @@ def receive(source: Source, target: Target) -> Zip:
         start = receiver.run()
         unpackers.finish()
         return Zip(rest, start, receiver.found, tree, target)
-
-
-class _Helper:
-    """A process that unpacks; see `colab_magics.core.archives.stream.helper`."""
-
-    def __init__(self, memory: int, tree: int, budget: Budget) -> None:
-        self.connection, theirs = Pipe()
-        with theirs:
-            shared = theirs.fileno(), memory, tree
-            paths = [str(Path(colab_magics.__file__).parents[1]), *(os.path.abspath(each) for each in sys.path if each)]
-            # It is no fork, since a notebook's kernel has threads and connections that one would break.
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _START.format(paths, (*shared, os.getpid()))],
-                pass_fds=shared,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,  # an interrupt is meant for the process that started it
-            )
-        self.connection.send(budget)
-        self.given: deque[tuple[int, int]] = deque()  # the block and the cost of what it was given
-        self.load = 0
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self.connection.close()
 
 
 class _Unpackers(AbstractContextManager["_Unpackers"]):
@@ -104,7 +73,7 @@ class _Unpackers(AbstractContextManager["_Unpackers"]):
         self.view = memoryview(mmap.mmap(self._memory.fileno(), 0))
         self._users = [0] * _BLOCKS
         self._own = tree.new_unpacker(self.view)
-        self._helpers: list[_Helper] = []
+        self._helpers: list[Helper] = []
         self._more = min(os.cpu_count() or 1, _PROCESSES) - 1  # helpers that may still be started
         self._done = 0
 
@@ -121,27 +90,26 @@ class _Unpackers(AbstractContextManager["_Unpackers"]):
             self._hear(_PATIENCE)
         return self._users.index(0)
 
-    def choose(self, *, large: bool = False) -> _Helper | None:
+    def choose(self, *, large: bool = False) -> Helper | None:
         """Return who is to unpack a large member or some small ones: a helper, or (None) this process."""
         while self._more and (large or self._done > _ALONE):
             self._more -= 1
+            from colab_magics.core.archives.stream.helper import Helper
+
             with suppress(OSError):  # no more processes, or no memory for them
-                self._helpers.append(_Helper(self._memory.fileno(), self._tree.number, self._budget))
+                self._helpers.append(Helper(self._memory.fileno(), self._tree.number, self._budget))
         helper = min(self._helpers, key=lambda each: each.load, default=None)
         return helper if helper is not None and helper.load < _BUSY else None
 
-    def give(self, whom: _Helper | None, block: int, cost: int, what: Callable[..., None], *args: Any) -> None:
+    def give(self, whom: Helper | None, block: int, cost: int, what: Callable[..., None], *args: Any) -> None:
         """Have `what` called with an unpacker and `args`; it needs the block for that."""
         self._hear(0)
         self._done += cost
         if whom is None:
             what(self._own, *args)
             return
-        whom.given.append((block, cost))
-        whom.load += cost
         self._users[block] += 1
-        with _told():
-            whom.connection.send((what, args))
+        whom.give(block, cost, what, args)
 
     def finish(self) -> None:
         """Return when all work is done."""
@@ -153,25 +121,13 @@ class _Unpackers(AbstractContextManager["_Unpackers"]):
         check()
         if not self._helpers:
             return
-        ready = wait([each.connection for each in self._helpers], patience)
-        for each in self._helpers:
-            if each.connection in ready:
-                with _told():
-                    failure, refused = each.connection.recv()
-                block, cost = each.given.popleft()
-                each.load -= cost
-                self._users[block] -= 1
-                note_refused(refused)
-                if failure is not None:
-                    raise failure
+        from colab_magics.core.archives.stream.helper import ready
 
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, ConnectionError):
-        raise TransferError("a process that unpacks was ended from outside; run it again") from None
+        for each in ready(self._helpers, patience):
+            block, failure = each.hear()
+            self._users[block] -= 1
+            if failure is not None:
+                raise failure
 
 
 class _Receiver:
@@ -186,7 +142,7 @@ class _Receiver:
         self._job: tuple[str, bool, int, int] | None = None  # how to unpack it, see `Ready`; None: it need not be
         self._batch: list[Ready] = []
         self._cost = 0
-        self._whom: _Helper | None = None  # who unpacks the member that is open
+        self._whom: Helper | None = None  # who unpacks the member that is open
 
     def run(self) -> int:
         """Take all of it; return where in the zip that begins which was not unpacked."""
