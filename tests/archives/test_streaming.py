@@ -20,7 +20,7 @@ from servers import Answer, serving
 from zips import Entry, zip_of
 
 from colab_magics.core.archives import unpacker
-from colab_magics.core.archives.stream import receiver
+from colab_magics.core.archives.stream import helper, receiver
 from colab_magics.core.common import disk
 from colab_magics.core.http import client
 from colab_magics.core.syncing.sync import sync
@@ -233,6 +233,20 @@ def test_killed_at_any_time_with_helpers(box: Sandbox, tmp_path: Path) -> None:
     assert len(sync(link, dest).added) == 600
     assert read(dest) == files
     assert os.listdir(tmp_path / "room") == ["data"]
+
+
+def test_a_helper_that_ends_is_told(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is killed, as for want of memory, is one line; DEST is as it was, and the next run completes."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    files = mixture(4, 20)
+    link = share(box, files)
+    with monkeypatch.context() as patch:
+        patch.setattr(helper, "_START", "raise SystemExit  # {} {}")
+        with pytest.raises(TransferError, match="a process that unpacks was ended from outside; run it again"):
+            sync(link, "data")
+    assert os.listdir() == []
+    sync(link, "data")
+    assert read(Path("data")) == files
 
 
 def test_a_bomb_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
