@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -240,6 +242,7 @@ def test_the_zip_is_taken_where_it_is_quicker(box: Sandbox, proj: Path, monkeypa
     monkeypatch.setattr(by_file, "_ZIP_STARTS", -1.0)
     sync(link, "dest", dry_run=True, progress=listener)
     assert listener.lines == ["dest: as a zip (105 kB), since 3 files would take longer one by one"]
+    assert not any("zip_download_get" in request.path for request in box.requests), "nothing is fetched to tell"
     assert sync(link, "dest").added
     assert fetched(box) == []
     (proj / "a.txt").write_text("A")
@@ -339,3 +342,23 @@ def test_killed_anywhere_it_goes_on(box: Sandbox, proj: Path, after: int) -> Non
     assert len(result.added) == 32
     # Eight are on their way at a time: all others had come, and were proved.
     assert result.bytes_received <= (32 - max(0, after - 8)) * 40_000
+
+
+def test_an_interrupt_ends_all_that_is_fetched(box: Sandbox, proj: Path) -> None:
+    """Although no server answers any longer: one line says what is kept, and the next run goes on from there."""
+    held = Held()
+    box.fail_api("files/download", skip=2, delay=held, delay_at=30_000, times=None)
+    fill(proj, {f"many/{number}.bin": f"{number:05}" * 10_000 for number in range(20)})
+    command = [sys.executable, "-m", "colab_magics", "sync", OWN, "dest"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert held.is_held.wait(60)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert not held.is_set(), "it did not wait for the answers"
+    held.set()
+    box.heal_api()
+    assert process.returncode == 130
+    assert re.fullmatch(r"interrupted; run it again to complete it( \(.* of it are kept\))?\n", said)
+    assert not Path("dest").exists()
+    sync(OWN, "dest")
+    assert texts(Path("dest")) == texts(proj)

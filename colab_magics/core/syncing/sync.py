@@ -322,7 +322,7 @@ class _Run:
         way = archive.zip_reason(self.options.via) if self.link.kind != "account" else None
         if self.options.dry_run:
             self.progress.say(f"{shown}: {way or archive.plan}")
-        if way:
+        elif way:
             with self.client.open(self.link) as response:
                 return self._work(response, place, work)
         is_archive = self.options.unpack and not answer.is_folder
