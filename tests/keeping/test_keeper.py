@@ -92,7 +92,9 @@ class TestWholeOrNotAtAll:
             if new := next(changes, None):
                 path = work / ("other" if how == "replaced" else "ckpt")
                 put(
-                    path, "" if how == "cut" else new * 600_000, 2_000_000 if how == "same size and time" else 3_000_000
+                    path,
+                    "n" if how == "cut" else new * 600_000,
+                    2_000_000 if how == "same size and time" else 3_000_000,
                 )
                 if how == "replaced":
                     path.rename(work / "ckpt")
