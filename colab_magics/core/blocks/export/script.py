@@ -42,8 +42,9 @@ _HEADER = """\
 # It reads PYTHON (the interpreter that packages are installed for; python3), COLAB_MAGICS_TOKEN_FILE,
 # COLAB_MAGICS_DRIVE_ROOT, COLAB_MAGICS_DROPBOX_URL, COLAB_MAGICS_SECRET_<NAME> and COLAB_MAGICS_ENV.
 #
-# What colab-magics does and this does not: go on with a download that broke off, ask the service's own secrets or a
-# person, read a token file without python3, mount Google Drive, install with uv.
+# What colab-magics does and this does not: go on with a download that broke off, wait as long as a busy server asks,
+# ask the service's own secrets or a person, read a token file without python3, mount Google Drive, install with uv,
+# look whether what an installed package requires is still there, keep a zip's symlinks where there is no unzip.
 {held}set -eu
 # What `run` gives to its commands; every other program is shown no secret.
 colab_magics_environment=$(export -p)

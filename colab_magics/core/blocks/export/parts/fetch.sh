@@ -117,7 +117,7 @@ refuse_page() {
 
 # is_zip FILE: whether it begins as a zip does.
 is_zip() {
-  [ "$(dd if="$1" bs=2 count=1 2>/dev/null)" = PK ]
+  [ "$(dd if="$1" bs=2 count=1 2>/dev/null | tr -d '\000')" = PK ]
 }
 
 # header NAME: print the answer's header of that name (in lower case).

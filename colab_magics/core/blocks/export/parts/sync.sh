@@ -134,8 +134,8 @@ unpack() {
   elif [ -z "$unpack" ]; then
     fail "the link did not answer with a zip; open it in a browser and run it again"
   fi
-  if grep -Eq '^/.|(^|/)\.\.(/|$)' "$private/names"; then
-    fail "the archive has a member that would be written outside the folder; nothing was written"
+  if grep -Eq '^/.|(^|/)\.\.(/|$)|\^J' "$private/names"; then
+    fail "the archive has a member that would be written outside the folder, or with a line break in its name; nothing was written"
   elif ! is_zip "$1"; then #: --unpack
     tar -xof "$1" -C "$2" || fail "what the link sent is no whole archive; run it again to fetch it anew" #: --unpack
   elif grep -qvx / "$private/names"; then
