@@ -103,14 +103,15 @@ class Kernel:
         self,
         code: str,
         *,
-        answers: tuple[str | Callable[[Said], str], ...] = (),
+        answers: tuple[str | Callable[[Said], str | None], ...] = (),
         until: Callable[[Said], bool] = lambda _: True,
         interrupt_when: Callable[[Said], bool] = lambda _: False,
         **options: Any,
     ) -> Said:
         """Execute a cell; return all that came on every channel until the kernel was idle and had replied.
 
-        Who is asked gives the next of `answers`: a text, or what one that is called says of all that came so far.
+        Who is asked gives the next of `answers`: a text, or what one that is called says of all that came so far (None:
+        more has to come).
         Then wait for `until`, 5 seconds at most: what goes through a file descriptor may arrive after that.
         As soon as `interrupt_when` holds, press the stop button once.
         """
@@ -128,12 +129,13 @@ class Kernel:
     def _collect(
         self,
         request: str,
-        answers: list[str | Callable[[Said], str]],
+        answers: list[str | Callable[[Said], str | None]],
         until: Callable[[Said], bool],
         interrupt_when: Callable[[Said], bool] = lambda _: False,
     ) -> Said:
         client, found, deadline = self.client, [], time.monotonic() + 60
         idle = replied = interrupted = False
+        asked = 0
         waiting = 0.0
         while not (idle and replied and until(Said(found))):
             if idle and replied:
@@ -153,11 +155,15 @@ class Kernel:
                 if message["parent_header"].get("msg_id") != request:
                     continue
                 found.append(message)
-                if message["msg_type"] == "input_request" and answers:
-                    answer = answers.pop(0)
-                    client.input(answer if isinstance(answer, str) else answer(Said(found)))
+                asked += message["msg_type"] == "input_request"
                 idle |= message["content"].get("execution_state") == "idle"
                 replied |= get == client.get_shell_msg
+            if asked and answers:
+                answer = answers[0] if isinstance(answers[0], str) else answers[0](Said(found))
+                if answer is not None:
+                    client.input(answer)
+                    del answers[0]
+                    asked -= 1
         return Said(found)
 
     def stop(self) -> None:

@@ -169,8 +169,11 @@ def test_in_a_notebook(box: Sandbox, token_file: Path, tmp_path: Path, loaded: b
     """The kernel asks its page, hidden; neither the code nor what it is worth is in anything that the kernel sends."""
     codes = []
 
-    def answer(said: kernels.Said) -> str:
-        codes.append(allow(re.findall(_ADDRESS, said.stream("stdout"))[-1]).strip())
+    def answer(said: kernels.Said) -> str | None:
+        address = re.search(rf"({_ADDRESS})\n", said.stream("stdout"))
+        if address is None:
+            return None
+        codes.append(allow(address[1]).strip())
         return codes[-1]
 
     with kernels.running(tmp_path / "kernel", HOME=str(tmp_path)) as kernel:
