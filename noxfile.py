@@ -17,6 +17,7 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
 # What the tests in a browser have seen, for whoever wants to look at it after a run.
 os.environ.setdefault("PYTEST_SCREENSHOTS", str(ROOT / "build" / "screenshots"))
+SHOWING = ("tabulate", "prettytable", "pyyaml", "markupsafe", "plotly", "matplotlib", "anywidget")
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 
 
@@ -76,7 +77,7 @@ def types(session: nox.Session) -> None:
 @nox.session(python=NEWEST)
 def newest(session: nox.Session) -> None:
     """Run the tests as the README does, with a browser to drive and libraries that display in ways of their own."""
-    install(session, "-e", ".[test,browser]", "rich", "pandas", "pip")
+    install(session, "-e", ".[test,browser]", "rich", "pandas", "pip", *SHOWING)
     if session.posargs:
         pytest(session)
     else:

@@ -126,6 +126,24 @@ class Kernel:
         """Send a request other than execute (``complete``, ``inspect``, ``history``)."""
         return self._collect(getattr(self.client, method)(*args, **options), [], lambda _: True)
 
+    def control(self, kind: str, **content: Any) -> Said:
+        """Send a request on the control channel (``debug_request``, ``create_subshell_request``); return the answer."""
+        message = self.client.session.msg(kind, content)
+        self.client.control_channel.send(message)
+        request = message["header"]["msg_id"]
+        while True:  # get_msg raises if nothing comes
+            answer = self.client.control_channel.get_msg(timeout=30)
+            if answer["parent_header"].get("msg_id") == request:
+                return Said([answer])
+
+    def run_in_subshell(self, code: str) -> Said:
+        """Execute a cell in a subshell of its own; return what it printed and its reply."""
+        message = self.client.session.msg("execute_request", {"code": code, "silent": False, "allow_stdin": False})
+        created = self.control("create_subshell_request").messages[0]["content"]
+        message["header"]["subshell_id"] = created["subshell_id"]
+        self.client.shell_channel.send(message)
+        return self._collect(message["header"]["msg_id"], [], lambda said: bool(said.of("stream")))
+
     def _collect(
         self,
         request: str,

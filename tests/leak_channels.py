@@ -1,12 +1,15 @@
 """The ways out of a kernel, as a table: a cell that lets a secret out, and what to look for.
 
-In every cell, ``S`` is the secret (a token), ``W`` a second one with characters that get escaped.
+In every cell, ``S`` is a token, ``W`` a password with characters that get escaped, ``Q`` a phrase, ``L`` a link, ``K``
+a private key, and ``J`` a service account with that key.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +17,23 @@ from urllib.parse import quote
 
 TOKEN = "ghp_" + "aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zAcDeF"  # made up
 WILD = "pa/ss+w0rd \"q'uo\\te&<tag>%=\u00fc\u20ac-end"
+PHRASE = "correct horse \"battery\" staple & 'glue'"
+LINK = "https://www.dropbox.com/scl/fo/abcd1234efgh/AHxY-bcdefg?rlkey=q7z2k4m9x1c8v3b6n5p0w7r2t&st=abc&dl=0"
+_BODY = base64.b64encode(b"".join(hashlib.sha512(bytes([n])).digest() for n in range(6))).decode()
+KEY = "\n".join(["-----BEGIN PRIVATE KEY-----", *textwrap.wrap(_BODY, 64), "-----END PRIVATE KEY-----", ""])
+ACCOUNT = json.dumps({
+    "type": "service_account", "project_id": "my-project-123", "private_key_id": "1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e",
+    "private_key": KEY, "client_email": "me@my-project-123.iam.gserviceaccount.com",
+    "auth_uri": "https://accounts.google.com/o/oauth2/auth",
+}, indent=2)  # fmt: skip
+SECRETS = (TOKEN, WILD, PHRASE, LINK, KEY, ACCOUNT)
 
 SETUP = """
 import asyncio, base64, ctypes, html, io, json, logging, multiprocessing, os, pathlib, pprint, subprocess, sys
 import textwrap, threading, time, traceback, urllib.parse, warnings
 from IPython.display import *
-S, W = json.loads(pathlib.Path("secrets.json").read_text())
+S, W, Q, L, K, J = json.loads(pathlib.Path("secrets.json").read_text())
+_ = pathlib.Path("key.pem").write_text(K), pathlib.Path("account.json").write_text(J)
 def b64(data): return base64.b64encode(data if isinstance(data, bytes) else data.encode()).decode()
 """
 
@@ -232,4 +246,335 @@ CHANNELS = [
             "rich.console.Console().print_exception(show_locals=True)", needs="rich"),
     Channel("pandas", "import pandas; pandas.DataFrame({'a': [S]})", needs="pandas"),
     Channel("pandas, printed", "import pandas; print(pandas.Series([S]))", needs="pandas"),
+]  # fmt: skip
+
+# What a person reads of the others: a line of the key, the word that grants access to the link, a piece of the phrase.
+LINE = KEY.split("\n")[3]
+RLKEY = "q7z2k4m9x1c8v3b6n5p0w7r2t"  # made up
+
+
+def _of(text: str) -> Callable[[], str]:
+    return lambda: text
+
+
+_LINE, _RLKEY, _HEAD, _TAIL = _of(LINE[4:34]), _of(RLKEY), _of(TOKEN[:11]), _of(TOKEN[-11:])
+_MIDDLE = _of(TOKEN[4:9])
+_RICH = (
+    "import io, rich.console, rich.panel, rich.table, rich.box, rich.columns, rich.tree, rich.text\n"
+    "def shown(x, width=40, **o):\n    c = rich.console.Console(file=io.StringIO(), width=width, force_terminal=True,"
+    " force_jupyter=False)\n    c.print(x, **o); sys.stdout.write(c.file.getvalue())\n"
+)
+_TABLE = "rows = [['x y ' * 9, S, 'z ' * 20], ['w', L, 'v']]\n"
+
+
+def _channels(needle: Callable[[], str], codes: str, *, prefix: str = "", needs: str = "") -> list[Channel]:
+    """Make a channel of each line: its name is the code, and the code follows `prefix`."""
+    return [Channel(f"{needs} {line}".strip(), f"{prefix}\n{line}", needle, needs=needs) for line in codes.split("\n")]
+
+
+CHANNELS += [
+    # Secrets of several lines
+    *_channels(_LINE, r"""
+print(K)
+pprint.pprint({'private_key': K})
+pprint.pprint(K, width=30)
+print(K.splitlines())
+print(*K.splitlines(), sep=', ')
+print('\n'.join(f'{n:3d}: {line}' for n, line in enumerate(K.splitlines())))
+print('\n'.join(f'{n} | {line}' for n, line in enumerate(K.splitlines())))
+print(''.join(__import__('difflib').unified_diff([], K.splitlines(True))))
+print('\n'.join(__import__('difflib').ndiff(K.splitlines(), ['x'])))
+print(textwrap.indent(K, '> '))
+print(textwrap.indent(K, '# '))
+print(textwrap.indent(K, '//   '))
+print(json.dumps({'k': K}))
+print(json.dumps(json.dumps({'k': K})))
+K
+{'k': K}
+K.encode()
+K.splitlines()[3]
+print(K.splitlines()[3][:40])
+for line in K.splitlines(): print(line, flush=True)
+for line in K.splitlines(): logging.warning(line)
+for line in K.splitlines(): _ = os.write(1, line.encode() + b'\n')
+raise ValueError(K)
+raise ValueError(K.splitlines())
+warnings.warn(K)
+display(HTML('<br>'.join(K.splitlines())))
+display(HTML('<table>' + ''.join(f'<tr><td>{line}</td></tr>' for line in K.splitlines()) + '</table>'))
+display(Markdown('```\n' + K + '\n```'))
+display(JSON({'k': K}))
+display(Code(K))
+!cat key.pem
+!cat -n key.pem
+!nl -ba key.pem
+!grep -n . key.pem
+!head -c 300 key.pem
+!sed 's/^/+/' key.pem
+!diff key.pem /dev/null
+%pycat key.pem
+_ = [display(line) for line in K.splitlines()]
+print(K.replace('\n', ''))
+print(K.replace('\n', '\\n'))
+print(repr(K.encode()))
+import csv; csv.writer(sys.stdout).writerow(['k', K])
+import configparser as c; p = c.ConfigParser(); p['a'] = {'k': K}; p.write(sys.stdout)
+print(urllib.parse.unquote(urllib.parse.quote(K)))
+print(J)
+pprint.pprint(json.loads(J))
+json.loads(J)
+json.loads(J)['private_key']
+print(json.dumps(json.loads(J), sort_keys=True))
+print(str(json.loads(J)))
+print(*json.loads(J).items(), sep='\n')
+print(json.loads(J)['private_key'].split('\n')[3])
+!cat account.json""".strip()),
+    *_channels(_of("1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e"), """
+print(json.loads(J)['private_key_id'])
+json.loads(J)['private_key_id'], 1
+print('id', json.loads(J)['private_key_id'][:20] + '...', json.loads(J)['private_key_id'])""".strip()),
+    *_channels(lambda: base64.b64encode(b"x" + KEY.encode()).decode()[40:-40], """
+print(b64('x' + K))
+print(base64.encodebytes(b'x' + K.encode()).decode())""".strip()),
+    *_channels(lambda: base64.b64encode(ACCOUNT.encode()).decode()[40:-40], "print(b64(J))"),
+    # Secrets with spaces
+    *_channels(_of("battery"), r"""
+print(Q)
+pprint.pprint([Q], width=30)
+pprint.pprint({'phrase': Q, 'x': 1}, width=20)
+print(textwrap.fill(Q, 12))
+print(textwrap.fill(Q, 12, initial_indent='| ', subsequent_indent='| '))
+print('\n'.join(f'> {line}' for line in textwrap.wrap(Q, 15)))
+print('"' + '"\n "'.join(textwrap.wrap(Q, 15, drop_whitespace=False)) + '"')
+Q
+[Q]
+print(json.dumps(Q))
+raise ValueError(Q)
+print(Q.replace(' ', '\n'))
+print(Q.replace(' ', '   '))""".strip()),
+    # Boxes and columns
+    *_channels(_MIDDLE, """
+shown(rich.panel.Panel(S))
+shown(rich.panel.Panel(S), 28)
+shown(rich.panel.Panel(S, box=rich.box.ASCII), 28)
+shown(rich.panel.Panel(S, box=rich.box.DOUBLE, style='red'), 28)
+shown(rich.panel.Panel(rich.panel.Panel(S)), 28)
+shown(rich.columns.Columns([S, S], width=20), 24)
+shown(rich.text.Text(S, style='bold blue'), 20)
+t = rich.tree.Tree('a'); t.add(S); t.add('b').add(S); shown(t, 30)
+t = rich.table.Table('a', 'b'); t.add_row('x', S); shown(t, 30)
+t = rich.table.Table('a', 'b', box=rich.box.MARKDOWN); t.add_row('x', S); shown(t, 30)
+t = rich.table.Table('a', rich.table.Column('b', overflow='fold'), 'c'); t.add_row('x ' * 20, S, 'y ' * 30); shown(t, 50)
+t = rich.table.Table('a', rich.table.Column('b', overflow='fold'), 'c', box=rich.box.ASCII); t.add_row('x ' * 20, S, 'y ' * 30); shown(t, 50)
+import rich.markdown; shown(rich.markdown.Markdown(f'> quoted `{S}` text'), 26)
+import rich.syntax; shown(rich.syntax.Syntax(f'token = "{S}"', 'python', line_numbers=True, word_wrap=True), 34)
+import rich.pretty; shown(rich.pretty.Pretty({'a': [S] * 3}, expand_all=True))
+rich.print(rich.panel.Panel(S, width=28))""".strip(), prefix=_RICH, needs="rich"),
+    *_channels(_of("rlkey=q7"), """
+shown(rich.panel.Panel(L))
+shown(rich.panel.Panel(L), 60)
+rich.print(rich.panel.Panel(L, width=70))
+rich.print(L)
+shown(L, 50, highlight=True)
+import rich.markdown; shown(rich.markdown.Markdown(f'[a]({L}) <{L}>'), 44)
+shown({'link': L}, 36)""".strip(), prefix=_RICH, needs="rich"),
+    *_channels(_of(RLKEY[2:10]), """
+t = rich.table.Table('a', rich.table.Column('b', overflow='fold'), 'c'); t.add_row('x ' * 20, L, 'y ' * 30); shown(t, 60)
+""".strip(), prefix=_RICH, needs="rich"),
+    *_channels(_of("w0rd"), """
+shown(rich.panel.Panel(rich.text.Text(W)), 24)
+rich.print({'a': W})
+shown([W], highlight=True)""".strip(), prefix=_RICH, needs="rich"),
+    *_channels(_of(TOKEN[28:34]), "\n".join(
+        f"print(tabulate.tabulate(rows, tablefmt={kind!r}, maxcolwidths=14))"
+        for kind in ("grid", "fancy_grid", "rounded_grid", "outline", "pipe", "orgtbl", "psql", "presto", "github")
+    ), prefix="import tabulate\n" + _TABLE, needs="tabulate"),
+    *_channels(_of(TOKEN[28:34]), """
+print(tabulate.tabulate([['x', S]], tablefmt='plain', maxcolwidths=14))
+print(tabulate.tabulate([['x', S]], tablefmt='html', maxcolwidths=14))
+print(tabulate.tabulate([['x', S]], tablefmt='latex'))
+print(tabulate.tabulate([['x', S]], tablefmt='rst', maxcolwidths=14))""".strip(),
+              prefix="import tabulate", needs="tabulate"),
+    *_channels(_of(TOKEN[28:34]), """
+t.max_width = 14; print(t)
+t.max_table_width = 40; print(t)
+t.set_style(prettytable.DOUBLE_BORDER if hasattr(prettytable, 'DOUBLE_BORDER') else 15); t.max_width = 14; print(t)
+t.set_style(prettytable.MARKDOWN if hasattr(prettytable, 'MARKDOWN') else 13); print(t)
+print(t.get_html_string())
+print(t.get_csv_string())""".strip(), prefix="import prettytable\n" + _TABLE
+              + "t = prettytable.PrettyTable(['a', 'b', 'c']); t.add_rows(rows)", needs="prettytable"),
+    *_channels(_RLKEY, """
+pandas.DataFrame({'a': [L]}).to_html()
+print(pandas.DataFrame({'a': [L], 'b': ['x']}).to_csv())
+print(pandas.DataFrame({'a': [L], 'b': ['x']}).to_json())
+print(pandas.DataFrame({'a': [L]}).to_string(max_colwidth=None))
+pandas.Index([L])
+pandas.DataFrame({L: [1]})
+pandas.Series({L: 1}).to_dict()
+raise KeyError(pandas.Series([L]).iloc[0])""".strip(), prefix="import pandas", needs="pandas"),
+    *_channels(_HEAD, """
+print(pandas.DataFrame({'a': [S + S]}).to_string(max_colwidth=20))
+pandas.set_option('display.max_colwidth', 20); display(pandas.DataFrame({'a': [S], 'b': [S]}))""".strip(),
+              prefix="import pandas", needs="pandas"),
+    *_channels(_MIDDLE, r"""
+print('\n'.join('| ' + part + ' |' for part in textwrap.wrap(S, 12)))
+print('\n'.join('\u2551 ' + part + ' ' * 60 + ' \u2551' for part in textwrap.wrap(S, 12)))
+print('\n'.join('# ' + part for part in textwrap.wrap(S, 9)))
+print('\n'.join('> ' + part for part in textwrap.wrap(S, 9)))
+print('"' + '"\n"'.join(textwrap.wrap(S, 9)) + '"')
+print("('" + "'\n '".join(textwrap.wrap(S, 9)) + "')")
+print('\\\n'.join(textwrap.wrap(S, 9)))
+print(json.dumps(textwrap.wrap(S, 9), indent=4))
+display(Markdown('| a | b |\n|---|---|\n| x | ' + S[:20] + ' |\n|  | ' + S[20:] + ' |'))
+print('\u2502 ' + S[:20] + ' \u2502 one \u2502\n\u2502 ' + S[20:] + ' \u2502 two \u2502')
+print('| ' + S[4:13] + ' | one |\n| ' + S[13:26] + ' | two |\n| ' + S[26:] + ' | three |')
+print('a,b\n"' + S[:20] + '","' + S[20:] + '"')""".strip()),
+    *(Channel(f"between the characters: {name}", code, needle=_of(needle)) for name, code, needle in (
+        ("a list", "print(list(S))", "'B', '3', 'd'"), ("a tuple, as a result", "tuple(S)", "'B', '3', 'd'"),
+        ("commas", "print(*S, sep=', ')", "B, 3, d"), ("bars", "print('|'.join(S))", "B|3|d"),
+        ("NUL", "print(chr(0).join(S))", "B\0003\0d"), ("zero width", "print('\u200b'.join(S))", "B\u200b3\u200bd"),
+        ("tags", "display(HTML(''.join(f'<span style=\"color: red\">{c}</span>' for c in S)))", ">B</span>"),
+        ("<wbr>", "display(HTML('<wbr>'.join(textwrap.wrap(S, 4))))", "aB3d"),
+        ("UTF-16, bytes", "print(S.encode('utf-16'))", "B\\x003\\x00d"),
+    )),
+    # Cut in the middle
+    *_channels(_HEAD, r"""
+print(S[:11] + '<...>' + S[-20:])
+print(S[:11] + '...')
+print(S[:11] + '\u2026')
+print(S[:11] + ' [...]')
+print(repr(S[:11]) + '...')
+print(f'{S[:11]}...{S[-11:]}')
+print('\x1b[31m' + S[:11] + '\x1b[0m...')
+import reprlib; r = reprlib.Repr(); r.maxstring = 30; print(r.repr(S))
+print('\u2502', S[:11], '\u2502')""".strip()),
+    Channel("%whos, cut in the middle", "S5 = S + 'y' * 90\n%whos str", needle=_HEAD),
+    *_channels(_TAIL, r"""
+print('...' + S[-11:])
+print('\u2026' + S[-11:])
+print('<...>' + S[-11:])
+print('...' + repr(S[-11:]))
+print('... ', S[-11:])
+print('...', end='', flush=True); print(S[-11:-5], end='', flush=True); print(S[-5:])
+print('...' + '\x1b[1m' + S[-11:])
+print(textwrap.shorten('x' * 40, 20), '...' + S[-11:])""".strip()),
+    Channel("os.write(2), two pieces and a pause",
+            "_ = os.write(2, S[:11].encode()); time.sleep(.5); _ = os.write(2, S[11:].encode() + b'\\n')", needle=_HEAD),
+    Channel("os.write(1), two pieces and a pause",
+            "_ = os.write(1, S[:30].encode()); time.sleep(.5); _ = os.write(1, S[30:].encode() + b'\\n')", needle=_HEAD),
+    # Escapes
+    *(Channel(f"escaped: {name}", code, needle=_of(needle), needs=needs) for name, code, needle, needs in (
+        ("csv", "import csv; csv.writer(sys.stdout).writerow([W, 1])", 'w0rd ""q', ""),
+        ("ElementTree, text", "import xml.etree.ElementTree as E; e = E.Element('a'); e.text = W\n"
+         "print(E.tostring(e, encoding='unicode'))", "&amp;&lt;tag&gt;%=\u00fc", ""),
+        ("ElementTree, ASCII", "import xml.etree.ElementTree as E; e = E.Element('a'); e.text = W\nprint(E.tostring(e))",
+         "&amp;&lt;tag&gt;%=&#252;", ""),
+        ("ElementTree, attribute", "import xml.etree.ElementTree as E; print(E.tostring(E.Element('a', k=W)))",
+         "w0rd &quot;q", ""),
+        ("saxutils", "import xml.sax.saxutils as x; print(x.escape(W), x.quoteattr(W))", "&amp;&lt;tag&gt;%", ""),
+        ("minidom", "import xml.dom.minidom as m; d = m.Document(); print(d.createTextNode(W).toxml())",
+         "&amp;&lt;tag&gt;%", ""),
+        ("markupsafe", "import markupsafe; print(markupsafe.escape(W))", "w0rd &#34;q&#39;uo", "markupsafe"),
+        ("html, without quotes", "print(html.escape(W, quote=False))", "&amp;&lt;tag&gt;", ""),
+        ("html in JSON", "print(json.dumps(html.escape(W)))", "&amp;&lt;tag&gt;", ""),
+        ("JSON in html", "print(html.escape(json.dumps(W)))", "&amp;&lt;tag&gt;", ""),
+        ("encodeURIComponent", "print(urllib.parse.quote(W, safe=\"!~*'()\"))", "%22q'uo%5Cte%26%3Ctag", ""),
+        ("encodeURI", "print(urllib.parse.quote(W, safe=\";/?:@&=+$,#!~*'()\"))", "%22q'uo%5Cte&%3Ctag", ""),
+        ("a query", "print(urllib.parse.urlencode({'q': W}, quote_via=urllib.parse.quote))", "%22q%27uo%5Cte%26", ""),
+        ("a URL in a URL", "print(urllib.parse.quote(urllib.parse.quote(W)))", "%2522q%2527uo", ""),
+        ("YAML", "import yaml; print(yaml.dump({'a': W}))", "w0rd", "yaml"),
+        ("YAML, quoted", "import yaml; print(yaml.dump({'a': W}, default_style='\"', width=12))", "w0rd", "yaml"),
+        ("YAML, single quotes", "import yaml; print(yaml.dump({'a': W}, default_style=\"'\", allow_unicode=True))",
+         "q''uo", "yaml"),
+        ("YAML, a key", "import yaml; print(yaml.dump({'a': K}))", LINE[:20], "yaml"),
+        ("YAML, an account", "import yaml; print(yaml.dump(json.loads(J)))", LINE[:20], "yaml"),
+        ("SQL", "print(\"insert into t values ('\" + W.replace(\"'\", \"''\") + \"')\")", "q''uo", ""),
+        ("sqlite", "import sqlite3; print(sqlite3.connect(':memory:').execute('select quote(?)', (W,)).fetchone()[0])",
+         "q''uo", ""),
+        ("shlex", "import shlex; print(shlex.quote(W), shlex.join(['a', W]))", "q'\"'\"'uo", ""),
+        ("bash, printf %q", "os.environ['V'] = W\n!bash -c 'printf \"%q\\n\" \"$V\"'", "w0rd", ""),
+        ("bash, declare -p", "os.environ['V'] = W\n!bash -c 'declare -p V'", "w0rd", ""),
+        ("bash, set -x", "os.environ['V'] = W\n!bash -xc ': \"$V\"'", "w0rd", ""),
+        ("JSON, < and & as in Go", "print(json.dumps(W).replace('&', '\\\\u0026').replace('<', '\\\\u003c')"
+         ".replace('>', '\\\\u003e'))", "\\u0026\\u003ctag\\u003e", ""),
+        ("JSON, as Jinja does", "print(json.dumps(W).replace('&', '\\\\u0026').replace('<', '\\\\u003c')"
+         ".replace('>', '\\\\u003e').replace(\"'\", '\\\\u0027'))", "\\u0026\\u003ctag\\u003e", ""),
+        ("JavaScript, as Django does", "print(''.join(f'\\\\u{ord(c):04X}' if c in '\\\\\\'\"><&=-;`' else c for c in W))",
+         "\\u0026\\u003Ctag\\u003E", ""),
+        ("base64 of JSON", "print(b64(json.dumps({'t': W})))", base64.b64encode(
+            json.dumps({"t": WILD}).encode()).decode()[12:-8], ""),
+        ("base64 of JSON, UTF-8", "print(b64(json.dumps({'t': W}, ensure_ascii=False)))", base64.b64encode(
+            json.dumps({"t": WILD}, ensure_ascii=False).encode()).decode()[12:-8], ""),
+        ("a token without a signature", "print('eyJhbGciOiJub25lIn0.' + base64.urlsafe_b64encode(json.dumps({'t': S})"
+         ".encode()).decode() + '.')", base64.b64encode(json.dumps({"t": TOKEN}).encode()).decode()[12:-8], ""),
+        ("NFD", "import unicodedata; print(unicodedata.normalize('NFD', W))", "%=u\u0308", ""),
+        ("base32", "print(base64.b32encode(S.encode()).decode())", base64.b32encode(TOKEN.encode()).decode()[:24], ""),
+        ("base32, behind three characters", "print(base64.b32encode(b'abc' + S.encode()).decode())",
+         base64.b32encode(b"abc" + TOKEN.encode()).decode()[8:30], ""),
+        ("base64 of UTF-16", "print(b64(S.encode('utf-16-le')))",
+         base64.b64encode(TOKEN.encode("utf-16-le")).decode()[:24], ""),
+        ("UTF-16, shown by a viewer", "_ = os.write(1, S.encode('utf-16-le'))", "\0".join(TOKEN), ""),
+        ("repr in repr", "print(repr(repr(W)))", "w0rd", ""),
+        ("ascii", "print(ascii(W))", "\\xfc\\u20ac", ""),
+        ("unicode_escape", "print(W.encode('unicode_escape'))", "xfc\\\\u20ac", ""),
+        ("backslashreplace", "print(W.encode('ascii', 'backslashreplace').decode())", "\\xfc\\u20ac", ""),
+        ("xmlcharrefreplace", "print(W.encode('ascii', 'xmlcharrefreplace').decode())", "w0rd \"q'uo\\te&<tag>", ""),
+        ("octal", "print(''.join(f'\\\\{b:o}' if b > 127 else chr(b) for b in W.encode()))", "\\303\\274", ""),
+        ("a .env file", "print('T=\"' + W.replace('\\\\', '\\\\\\\\').replace('\"', '\\\\\"') + '\"')", "q'uo\\\\te", ""),
+        ("a string format", "'%s %r' % (W, W)", "w0rd", ""),
+        ("Python source", "print(f'token = {W!r}  # a comment')", "w0rd", ""),
+        ("a query in HTML", "display(HTML('<a href=\"' + html.escape(L) + '\">'))", RLKEY, ""),
+        ("a parsed link", "urllib.parse.parse_qs(L)", RLKEY, ""),
+        ("a split link", "print(*L.replace('?', '&').split('&'), sep='\\n')", RLKEY, ""),
+        ("a link's request", "print('> GET ' + L.partition('.com')[2] + ' HTTP/1.1')", RLKEY, ""),
+        ("a wrapped link", "print(textwrap.fill(L, 20))", RLKEY[:8], ""),
+    )),
+    # Stored
+    Channel("%cd into it", "os.makedirs(S, exist_ok=True)\n%cd -q {S}\n%cd -q ..", file="ipython/profile_default/db/dhist"),
+    Channel("%dhist", "os.makedirs(S, exist_ok=True)\n%cd -q {S}\n%cd -q ..\n%dhist"),
+    Channel("%cd, aloud", "os.makedirs(S, exist_ok=True)\n%cd {S}\n%cd -q .."),
+    Channel("%bookmark", "%bookmark place /tmp/{S}", file="ipython/profile_default/db/bookmarks"),
+    Channel("%bookmark -l", "%bookmark place /tmp/{S}\n%bookmark -l"),
+    Channel("%store alias", "%load_ext storemagic\nget_ipython().alias_manager.define_alias('al', 'echo ' + S)\n"
+            "%store al", file="ipython/profile_default/db/stored_aliases"),
+    Channel("%history -f", "get_ipython().history_manager.store_inputs(9007, 'x = ' + S)\n%history -f hist.py", file="hist.py"),
+    Channel("%save", "get_ipython().history_manager.store_inputs(9008, 'x = ' + S)\nn = len(In) - 1\n%save -f saved.py {n}", file="saved.py"),
+    Channel("%macro", "get_ipython().history_manager.store_inputs(9009, 'x = ' + S)\nn = len(In) - 1\n%macro -q mac {n}\n%macro mac {n}"),
+    Channel("%recall", "get_ipython().history_manager.store_inputs(9010, 'x = ' + S)\nn = len(In) - 1\n%recall {n}"),
+    Channel("%logstart -o", "%logstart -o -q logo.py\nget_ipython().logger.log('y=' + S, 'y=' + S)\n%logstop", file="logo.py"),
+    Channel("%tb", "def ft(): raise ValueError(S)\ntry: ft()\nexcept ValueError: get_ipython().showtraceback()\n%tb"),
+    Channel("%prun", "exec('def ' + S.replace('-', '_') + '(): pass\\n_p = ' + S)\n%prun -q 1\nprint(_p)"),
+    Channel("%timeit's error", "%timeit -n1 -r1 int(S)"),
+    Channel("%who_ls", "globals()['v_' + S] = 1\n%who_ls"),
+    Channel("%psearch", "globals()['v_' + S] = 1\n%psearch v_*"),
+    Channel("%alias", "get_ipython().alias_manager.define_alias('al2', 'echo ' + S)\n%alias"),
+    Channel("%lsmagic's function", "get_ipython().register_magic_function(lambda line: S, 'line', 'leaky')\n%leaky"),
+    # Connected
+    Channel("ipywidgets, a table", "import ipywidgets; ipywidgets.HTML('<td>' + '</td><td>'.join([S[:20], S[20:]]) + '</td>')",
+            needle=_HEAD, needs="ipywidgets"),
+    Channel("ipywidgets, a label with quotes", "import ipywidgets; ipywidgets.Label(W)", needle=_of("w0rd"), needs="ipywidgets"),
+    Channel("anywidget", "import anywidget, traitlets\nclass Wi(anywidget.AnyWidget):\n    _esm = 'export default {}'\n"
+            "    v = traitlets.Unicode().tag(sync=True)\nWi(v=S)", needs="anywidget"),
+    Channel("anywidget, its code", "import anywidget\nclass Wj(anywidget.AnyWidget):\n    _esm = f'export default {{t: \"{S}\"}}'\n"
+            "Wj()", needs="anywidget"),
+    Channel("anywidget, a custom message", "import anywidget\nclass Wk(anywidget.AnyWidget):\n    _esm = 'x'\n"
+            "Wk().send({'t': S}, buffers=[S.encode()])", needs="anywidget"),
+    Channel("plotly", "import plotly.graph_objects as go; go.Figure(layout={'title': {'text': S}}).to_json()", needs="plotly"),
+    Channel("plotly, in HTML", "import plotly.graph_objects as go\n"
+            "print(go.Figure(layout={'title': {'text': L}}).to_html(include_plotlyjs=False))", needle=_RLKEY, needs="plotly"),
+    Channel("plotly, with special characters", "import plotly.graph_objects as go\n"
+            "print(go.Figure(layout={'title': {'text': W}}).to_html(include_plotlyjs=False))",
+            needle=_of("w0rd"), needs="plotly"),
+    Channel("plotly, displayed", "import plotly.graph_objects as go, plotly.io as pio\n"
+            "display({'application/vnd.plotly.v1+json': go.Figure(layout={'title': {'text': S}}).to_plotly_json()}, raw=True)",
+            needs="plotly"),
+    Channel("matplotlib, SVG", "import io, matplotlib; matplotlib.use('svg'); import matplotlib.pyplot as plt\n"
+            "f = plt.figure(); f.text(0, 0, S); o = io.StringIO(); f.savefig(o, format='svg'); display(SVG(o.getvalue()))",
+            needs="matplotlib"),
+    Channel("matplotlib, SVG with its font", "import io, matplotlib; matplotlib.use('svg'); import matplotlib.pyplot as plt\n"
+            "plt.rcParams['svg.fonttype'] = 'none'; f = plt.figure(); f.text(0, 0, W); o = io.StringIO()\n"
+            "f.savefig(o, format='svg'); print(o.getvalue())", needle=_of("w0rd"), needs="matplotlib"),
+    Channel("matplotlib, metadata of a picture", "import io, matplotlib; matplotlib.use('svg')\n"
+            "import matplotlib.pyplot as plt; o = io.StringIO()\n"
+            "plt.figure().savefig(o, format='svg', metadata={'Title': S}); print(o.getvalue())", needs="matplotlib"),
 ]  # fmt: skip

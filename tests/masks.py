@@ -6,7 +6,8 @@ import contextlib
 import functools
 from collections.abc import Iterator
 
-from colab_magics.masking import matcher, registry
+from colab_magics.masking import registry
+from colab_magics.masking.patterns import matcher
 
 
 @functools.lru_cache(maxsize=8)

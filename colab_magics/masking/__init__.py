@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from colab_magics.masking.patterns.token_prefixes import find_tokens
 from colab_magics.masking.registry import MASK, redact, redact_bytes, register
 from colab_magics.masking.stream import StreamMask
-from colab_magics.masking.token_prefixes import find_tokens
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -44,7 +44,7 @@ def arm(shell: InteractiveShell) -> None:
     shell : IPython.core.interactiveshell.InteractiveShell
         A kernel's shell or a terminal's. Arming it twice changes nothing.
     """
-    from colab_magics.masking import arming
+    from colab_magics.masking.ipython import arming
 
     arming.arm(shell)
 
@@ -57,6 +57,6 @@ def disarm(shell: InteractiveShell) -> None:
     shell : IPython.core.interactiveshell.InteractiveShell
         What was armed; nothing happens if it was not.
     """
-    from colab_magics.masking import arming
+    from colab_magics.masking.ipython import arming
 
     arming.disarm(shell)

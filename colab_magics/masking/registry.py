@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
-from colab_magics.masking import forms
-from colab_magics.masking.matcher import Matcher
+from colab_magics.masking.patterns import encodings
+from colab_magics.masking.patterns.matcher import Matcher
 
 __all__ = ["MASK", "matcher", "redact", "redact_bytes", "register", "withheld"]
 
@@ -34,13 +34,13 @@ def register(value: str, *, temporary: bool = False) -> None:
     Raises
     ------
     ValueError
-        If it has fewer than 8 characters (white space not counted): masking so short a text would
-        destroy ordinary output. The message does not contain it.
+        If it has fewer than 8 characters (white space, quotes, backslashes, commas, `|` and `#` not counted):
+        masking so short a text would destroy ordinary output. The message does not contain it.
     """
     global _secrets, _temporary, _matcher
-    if len("".join(value.split())) < forms.MIN_LENGTH:
+    if encodings.visible(value) < encodings.MIN_LENGTH:
         raise ValueError(
-            f"a secret shorter than {forms.MIN_LENGTH} characters cannot be masked: "
+            f"a secret shorter than {encodings.MIN_LENGTH} characters cannot be masked: "
             "it would occur by chance in ordinary output; use a longer one"
         )
     if value in _secrets:
@@ -75,7 +75,7 @@ def withheld(error: BaseException) -> str:
 
 
 def redact(text: str) -> str:
-    """Mask every form of every known secret.
+    """Mask every encoding of every known secret.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def redact(text: str) -> str:
     """
     try:
         current = matcher()
-        if current is None or len(text) < forms.MIN_LENGTH:
+        if current is None or len(text) < encodings.MIN_LENGTH:
             return text
         raw = text.encode("utf-8", "surrogatepass")
         spans = current.spans(raw)
@@ -106,7 +106,7 @@ def redact(text: str) -> str:
 
 
 def redact_bytes(data: bytes) -> bytes:
-    """Mask every form of every known secret in binary data, keeping its length.
+    """Mask every encoding of every known secret in binary data, keeping its length.
 
     Parameters
     ----------

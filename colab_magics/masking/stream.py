@@ -124,10 +124,10 @@ class StreamMask:
         hold = end.start if end.size >= self._patience else len(raw)
         self._harmless = end.harmless
         if not spans and not self.holding and hold == len(raw):  # most text, so not put together anew
-            self._pending, self._done, self._masked = raw[end.start :], len(raw) - end.start, False
+            self._pending, self._done, self._masked = raw[end.context :], len(raw) - end.context, False
             return text
         shown = self._give(raw, spans, hold)
-        self._pending, self._done = raw[end.start :], self._done - end.start
+        self._pending, self._done = raw[end.context :], self._done - end.context
         return shown
 
     def _give(self, raw: bytes, spans: list[tuple[int, int]], hold: int) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+from pathlib import PurePath
 from typing import Any
 
-from colab_magics.masking import forms, registry
+from colab_magics.masking import registry
+from colab_magics.masking.patterns import encodings
 
 __all__ = ["blank_tree", "redact_tree"]
 
@@ -45,6 +47,8 @@ def redact_tree(value: Any, kind: str = "") -> Any:
         }
     if isinstance(value, (list, tuple)):
         return [redact_tree(item, kind) for item in value]
+    if isinstance(value, PurePath):
+        return type(value)(registry.redact(str(value)))
     if isinstance(value, (bytes, bytearray, memoryview)):
         return registry.redact_bytes(bytes(value))
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -79,7 +83,7 @@ def blank_tree(value: Any, notice: str) -> Any:
         The same shape, so that whoever receives it can still tell a result from an error.
     """
     if isinstance(value, str):
-        return value if len(value) < forms.MIN_LENGTH or value in _KEYWORDS else notice
+        return value if len(value) < encodings.MIN_LENGTH or value in _KEYWORDS else notice
     if isinstance(value, dict):
         return {blank_tree(key, notice): blank_tree(item, notice) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Looks for a secret where it must not be: arguments, environments and files, in every form that the mask knows."""
+"""Looks for a secret where it must not be: arguments, environments and files, in every encoding that the mask knows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colab_magics.masking.forms import forms
+from colab_magics.masking.patterns.encodings import encodings
 from colab_magics.sandbox.packages import package
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Watch:
     def __init__(self, secret: str, knowing: Iterable[int] = ()) -> None:
         self.found: list[str] = []
         self.seen: set[str] = set()
-        self._forms = forms(secret)
+        self._encodings = encodings(secret)
         self._knowing = {os.getpid(), *knowing}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -102,12 +102,12 @@ class Watch:
                     continue
                 self.seen.add(words.replace(b"\0", b" ").decode(errors="replace"))
                 for name, text in (("arguments", words), ("environment", _read(pid, "environ"))):
-                    if any(form in text for form in self._forms):
+                    if any(encoding in text for encoding in self._encodings):
                         self.found.append(f"the {name} of process {pid}")
 
 
 def find_secret(secret: str, *places: Path, but: Iterable[Path] = ()) -> list[str]:
-    """List the files that hold a secret in any form.
+    """List the files that hold a secret in any encoding.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def find_secret(secret: str, *places: Path, but: Iterable[Path] = ()) -> list[st
     -------
     list of str
     """
-    wanted, known, found = forms(secret), {path.resolve() for path in but}, []
+    wanted, known, found = encodings(secret), {path.resolve() for path in but}, []
     for place in places:
         for path in [place] if place.is_file() else sorted(place.rglob("*")):
             if path.is_symlink() or not path.is_file() or path.resolve() in known:
@@ -131,7 +131,7 @@ def find_secret(secret: str, *places: Path, but: Iterable[Path] = ()) -> list[st
             if zipfile.is_zipfile(path):
                 with zipfile.ZipFile(path) as archive:
                     contents += [archive.read(name) for name in archive.namelist()]
-            if any(form in content for content in contents for form in wanted):
+            if any(encoding in content for content in contents for encoding in wanted):
                 found.append(str(path))
     return found
 

@@ -1,4 +1,4 @@
-"""masking/session.py, echo.py, history.py, typed.py and arming.py, in a real kernel."""
+"""masking/ipython/, in a real kernel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import asyncio, json, os, pathlib, sys, threading
 from IPython.display import display
 from colab_magics import masking
 from colab_magics.masking import registry
-from colab_magics.masking.matcher import Matcher
+from colab_magics.masking.patterns.matcher import Matcher
 S = pathlib.Path("secret").read_text()
 """
 
@@ -111,8 +111,8 @@ def test_a_secret_cut_by_the_end_of_a_cell(kernel: Kernel) -> None:
             assert said[0] in {"***", whole[:cut]}
             assert said[1] in ({""} if said[0] == "***" else {"***"})
             assert kernel.run("print('x')").stream("stdout") == "x\n"
-    assert kernel.run("print(S[:8], end='')").stream("stdout") == TOKEN[:8]
-    assert kernel.run("print('other', S[8:14])").stream("stdout") == f"other {TOKEN[8:14]}\n"
+    assert kernel.run("print(S[:7], end='')").stream("stdout") == TOKEN[:7]
+    assert kernel.run("print('other', S[7:13])").stream("stdout") == f"other {TOKEN[7:13]}\n"
 
 
 def test_asking_for_input(kernel: Kernel) -> None:
@@ -289,7 +289,7 @@ def test_an_idle_mask_does_nothing(kernel: Kernel) -> None:
     """Once nothing is held back no timer is left, and the two threads before the server's log do not even wake up."""
     kernel.run("print('x ghp_', end='', flush=True)", until=lambda said: "ghp_" in said.stream("stdout"))
     code = """
-from colab_magics.masking import arming
+from colab_magics.masking.ipython import arming
 armed = vars(get_ipython())[arming._ATTRIBUTE]
 ours = sorted(t.name for t in threading.enumerate() if 'colab' in t.name or isinstance(t, threading.Timer))
 def held(): return any(tail.timed or tail.mask.holding for tail in armed._face._tails.values())
@@ -304,3 +304,33 @@ print(json.dumps(ours))
     assert any(kernel.run("print(held())").stream("stdout") == "False\n" for _ in range(100))
     work = "before = switches()\nfor _ in range(10_000): _ = sum(range(1000))\nprint(before == switches(), held())"
     assert kernel.run(work).stream("stdout") == "True False\n"
+
+
+def test_the_debugger_shows_no_secret(kernel: Kernel) -> None:
+    """What the debugger tells a front end about variables is masked, and is told all the same."""
+    pytest.importorskip("debugpy")
+    try:
+        shown = []
+        for armed in (False, True):
+            kernel.run(f"masking.{'arm' if armed else 'disarm'}(get_ipython())", silent=True)
+            starting = [("initialize", {"adapterID": "x", "clientID": "x", "pathFormat": "path"}), ("attach", {})]
+            asked = [("inspectVariables", {}), ("richInspectVariables", {"variableName": "S"})]
+            for number, (command, arguments) in enumerate((starting if not armed else []) + asked):
+                content = {"type": "request", "seq": number + 1, "command": command, "arguments": arguments}
+                answer = kernel.control("debug_request", **content)
+                if (command, arguments) in asked:
+                    shown.append(answer.text)
+        assert all(TOKEN in text for text in shown[:2])
+        assert not any(TOKEN in text or TOKEN[4:16] in text for text in shown[2:])
+        assert all("***" in text for text in shown[2:])
+    finally:
+        kernel.control("debug_request", type="request", seq=9, command="disconnect", arguments={"restart": False})
+
+
+def test_a_subshell_shows_no_secret(kernel: Kernel) -> None:
+    """A cell that runs in a subshell, beside the main one, is masked as well."""
+    if "kernel subshells" not in kernel.ask("kernel_info").of("kernel_info_reply")[0].get("supported_features", []):
+        pytest.skip("subshells came with ipykernel 7")
+    said = kernel.run_in_subshell("print('from a subshell', S)")
+    assert said.stream("stdout") == "from a subshell ***\n"
+    assert TOKEN not in said.text

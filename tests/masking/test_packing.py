@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colab_magics.masking.packing import pack_stream
+from colab_magics.masking.ipython.packing import pack_stream
 
 
 def session(packer: str = "json") -> Any:

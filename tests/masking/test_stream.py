@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from masks import known
 
-from colab_magics.masking import StreamMask, forms, redact, registry
-from colab_magics.masking.matcher import GAP
+from colab_magics.masking import StreamMask, redact, registry
+from colab_magics.masking.patterns import encodings
+from colab_magics.masking.patterns.matcher import GAP
 
 TOKEN = "ghp_" + "aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zAcDeF"  # made up
 LETTERS = "abababab-ab"  # its beginning recurs in it, and ends it
@@ -39,12 +40,14 @@ def cut(text: str, places: list[int]) -> list[str]:
 
 
 def visible(text: str) -> int:
-    return len(forms.unescape(forms.squeeze(text.encode("utf-8", "surrogatepass"))).decode("utf-8", "surrogatepass"))
+    return len(
+        encodings.unescape(encodings.squeeze(text.encode("utf-8", "surrogatepass"))).decode("utf-8", "surrogatepass")
+    )
 
 
 def survivors(text: str) -> list[bytes]:
-    squeezed = forms.squeeze(text.encode("utf-8", "surrogatepass"))
-    return [form for secret in SECRETS for form in forms.forms(secret) if form in squeezed]
+    squeezed = encodings.squeeze(text.encode("utf-8", "surrogatepass"))
+    return [form for secret in SECRETS for form in encodings.encodings(secret) if form in squeezed]
 
 
 @given(texts, st.lists(st.integers(0, 10**6), max_size=12))

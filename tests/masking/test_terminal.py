@@ -1,4 +1,4 @@
-"""masking/terminal.py: IPython without a kernel."""
+"""masking/ipython/terminal.py: IPython without a kernel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from masks import known
 
-from colab_magics.masking.terminal import TerminalMask
+from colab_magics.masking.ipython.terminal import TerminalMask
 
 TOKEN = "ghp_" + "aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zAcDeF"  # made up
 

@@ -1,4 +1,4 @@
-"""masking/token_prefixes.py: what a token begins with, and what only looks like one."""
+"""masking/patterns/token_prefixes.py: what a token begins with, and what only looks like one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from colab_magics.core.secrets import hosts
 from colab_magics.masking import looks_like_token, registry
-from colab_magics.masking.token_prefixes import PREFIXES, USERNAMES, find_tokens
+from colab_magics.masking.patterns.token_prefixes import PREFIXES, USERNAMES, find_tokens
 
 HEX = "0123456789abcdef"
 WORD = "aB3dE5gH7jK9mN2pQ4rS6tU8vW"

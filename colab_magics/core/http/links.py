@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlun
 from colab_magics import masking
 from colab_magics.core.common.addresses import DROPBOX
 from colab_magics.errors import LinkError, TokenError
-from colab_magics.masking.forms import MIN_LENGTH
+from colab_magics.masking.patterns.encodings import MIN_LENGTH
 
 __all__ = ["Kind", "Link", "fetch_address", "parse", "plain_name", "rewrite"]
 

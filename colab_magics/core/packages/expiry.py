@@ -16,13 +16,12 @@ from colab_magics.core.http.responses import RetryError
 from colab_magics.core.secrets.hosts import api_of
 from colab_magics.core.secrets.secrets import Credential
 from colab_magics.errors import TransferError
+from colab_magics.masking.patterns.token_prefixes import PERSONAL
 
 __all__ = ["ask", "note", "notes"]
 
 _ADDRESS = "https://{}{}"
 _HEADER = "GitHub-Authentication-Token-Expiration"
-#: The only tokens that have a date of their own.
-_PERSONAL = ("ghp_", "github_pat_")
 _SOON = dt.timedelta(days=7)
 
 _asked: set[bytes] = set()
@@ -38,7 +37,7 @@ def ask(credentials: Mapping[str, Credential | None]) -> None:
         For each host what it is shown.
     """
     for host, credential in credentials.items():
-        if credential is None or not credential.token.reveal().startswith(_PERSONAL):
+        if credential is None or not credential.token.reveal().startswith(PERSONAL):
             continue
         api = api_of(host)
         key = hashlib.sha256(f"{host} {credential.token.reveal()}".encode()).digest()

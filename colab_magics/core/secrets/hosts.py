@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from colab_magics.core.common.addresses import is_loopback
-from colab_magics.masking.token_prefixes import USERNAMES
+from colab_magics.masking.patterns.token_prefixes import USERNAMES
 
 __all__ = [
     "HOSTS",

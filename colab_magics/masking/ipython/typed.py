@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from colab_magics.masking import registry, token_prefixes
+from colab_magics.masking import registry
+from colab_magics.masking.patterns import token_prefixes
 
 __all__ = ["TypedTokens"]
 

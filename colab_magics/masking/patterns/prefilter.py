@@ -1,14 +1,14 @@
 """Tell at a glance that a large text holds no secret (pure).
 
 Most text holds none, and to search it carefully takes two looks at each byte and, where there are colours, four. But
-of a random token many characters are capitals, and of ordinary text few are. So text and forms are both *sifted*:
+of a random token many characters are capitals, and of ordinary text few are. So text and encodings are both *sifted*:
 reduced to capitals and to some rare letters, which neither white space nor colours nor escaped line breaks contain.
 What separates the characters of a secret goes with that, and of the text so little remains that looking for the
-sifted forms in it costs next to nothing.
+sifted encodings in it costs next to nothing.
 
-Hexadecimal forms have no capitals. They are long runs of few characters instead, which ordinary text has not.
+Hexadecimal encodings have no capitals. They are long runs of few characters instead, which ordinary text has not.
 
-A sieve may be mistaken in one direction only: what it calls clean is clean. The rest is for the matcher.
+A prefilter may be mistaken in one direction only: what it calls clean is clean. The rest is for the matcher.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from collections.abc import Iterable
 from itertools import accumulate
 from operator import length_hint
 
-__all__ = ["Sieve"]
+from colab_magics.masking.patterns.encodings import SEPARATORS
+
+__all__ = ["Prefilter"]
 
 _GRAM = 4
 _POOR = 2  # bytes that must be left of whatever must be found; fewer occur in most texts
@@ -28,16 +30,17 @@ _BLOCK = 1 << 12
 _CAPITALS = string.ascii_uppercase.encode()
 _RARE = b"zqjkygwp"  # rarest first; none of the letters in `\n`, `\x1b`, `\u001b` and in a colour's sequence
 _HEX = b"0123456789abcdefABCDEF:-"
-_SEPARATORS = b" \t\n\r\v\f\x1b[;m"
+_SEPARATORS = SEPARATORS + b"\x1b[;m>\xe2" + bytes(range(128, 192))
 _ESCAPED = b"\\nrtvfxu"
 
 _COLOUR = rb"\x1b\[[0-9;]*m"
-_GAP = rb"(?:\s|" + _COLOUR + rb")*"
+_GAP = rb"(?:[>\x80-\xbf\xe2" + re.escape(SEPARATORS) + rb"]|" + _COLOUR + rb")*"
+_TAG = rb"<" + _GAP + rb"[/!?a-zA-Z][^<>]*>"
 _STRANGE = rb"\x1b(?!\[[0-9;]*m)"
 _STRANGE_ESCAPED = rb"1" + _GAP + rb"b" + _GAP + rb"\[(?![0-9;]*m)"
 
 
-class Sieve:
+class Prefilter:
     """What sifted secrets look like.
 
     Parameters
@@ -63,15 +66,20 @@ class Sieve:
         fragment: int,
     ) -> None:
         pieces, heads, prefixes = set(tokens), set(heads), set(prefixes)
-        forms = pieces.union(whole)
-        runs = {form for form in forms if not form.strip(_HEX)}
-        self._run = min((min(len(form), fragment) if form in pieces else len(form) for form in runs), default=0)
-        forms -= runs
+        encodings = pieces.union(whole)
+        runs = {encoding for encoding in encodings if not encoding.strip(_HEX)}
+        self._run = min(
+            (min(len(encoding), fragment) if encoding in pieces else len(encoding) for encoding in runs), default=0
+        )
+        encodings -= runs
         for rare in range(len(_RARE) + 1):
             # The prefixes of tokens have no capitals, but some have these.
             kept = _CAPITALS + bytes({*b"".join(prefixes)} & {*b"_-"}) + _RARE[:rare]
             self._drop = bytes(code for code in range(256) if code not in kept)
-            windows = {form: _windows(form, kept, fragment if form in pieces else len(form)) for form in forms}
+            windows = {
+                encoding: _windows(encoding, kept, fragment if encoding in pieces else len(encoding))
+                for encoding in encodings
+            }
             sizes = {end - start for each in windows.values() for start, end in each}
             self._useful = min(sizes, default=0) >= _POOR
             if self._useful:
@@ -82,24 +90,25 @@ class Sieve:
         self._poor: set[bytes] = set()
         self._windows: dict[bytes, set[tuple[int, int]]] = {}
         self._index: dict[int, list[tuple[bytes, int]]] = {}
-        for form in forms:
-            sifted = form.translate(None, self._drop)
+        for encoding in encodings:
+            sifted = encoding.translate(None, self._drop)
             count = len(sifted) - _GRAM + 1
-            for offset in range(count if form in pieces else min(self._reach, count)):
+            for offset in range(count if encoding in pieces else min(self._reach, count)):
                 gram = int.from_bytes(sifted[offset : offset + _GRAM], sys.byteorder)
                 self._index.setdefault(gram, []).append((sifted, offset))
-            self._windows.setdefault(sifted, set()).update(windows[form])
-            self._poor.update(sifted[start:end] for start, end in windows[form] if end - start < _GRAM)
+            self._windows.setdefault(sifted, set()).update(windows[encoding])
+            self._poor.update(sifted[start:end] for start, end in windows[encoding] if end - start < _GRAM)
         self._grams = frozenset(self._index)
         # Not compiled at import, which every start of a kernel would pay for.
         self._strange, self._strange_escaped = re.compile(_STRANGE), re.compile(_STRANGE_ESCAPED)
+        self._tag = re.compile(_TAG)
         sifted_heads = {re.escape(head.translate(None, self._drop)) for head in heads}
         broken = {_GAP.join(re.escape(prefix[at : at + 1]) for at in range(len(prefix))) for prefix in prefixes}
         self._heads = re.compile(b"|".join(sorted(sifted_heads))) if heads else None
         self._prefixes = re.compile(b"|".join(sorted(broken)))
 
     def clears(self, raw: bytes) -> bool:
-        """Tell whether it is certain, and was easy to see, that no form stands in a text.
+        """Tell whether it is certain, and was easy to see, that no encoding stands in a text.
 
         Parameters
         ----------
@@ -111,6 +120,11 @@ class Sieve:
         bool
             False means nothing: look carefully.
         """
+        if b">" in raw and self._tag.search(raw) and not self._clears(self._tag.sub(b"", raw)):
+            return False
+        return self._clears(raw)
+
+    def _clears(self, raw: bytes) -> bool:
         coloured, escaped = b"\x1b" in raw, b"\\" in raw
         if not self._useful or (coloured and self._strange.search(raw)):
             return False
@@ -141,24 +155,24 @@ class Sieve:
             while not self._grams.isdisjoint(rest):  # stops behind the first of ours
                 number = len(block) - length_hint(rest) - 1
                 place = (first + number) * max(_GRAM, self._reach)
-                for form, offset in self._index[block[number]]:
-                    start, end = _run(sifted, form, place, offset)
-                    if any(start <= left and right <= end for left, right in self._windows[form]):
+                for encoding, offset in self._index[block[number]]:
+                    start, end = _run(sifted, encoding, place, offset)
+                    if any(start <= left and right <= end for left, right in self._windows[encoding]):
                         return True
         return False
 
 
-def _windows(form: bytes, kept: bytes, size: int) -> list[tuple[int, int]]:
-    """Say what each `size` neighbours in `form` are in what is left when it is sifted, as half-open ranges."""
-    sums = [0, *accumulate(form.translate(bytes(code in kept for code in range(256))))]
+def _windows(encoding: bytes, kept: bytes, size: int) -> list[tuple[int, int]]:
+    """Say what each `size` neighbours in `encoding` are in what is left when it is sifted, as half-open ranges."""
+    sums = [0, *accumulate(encoding.translate(bytes(code in kept for code in range(256))))]
     return list(zip(sums, sums[size:], strict=False))
 
 
-def _run(data: bytes, form: bytes, place: int, offset: int) -> tuple[int, int]:
-    """Say how much of `form` stands around data[place], which is form[offset]."""
+def _run(data: bytes, encoding: bytes, place: int, offset: int) -> tuple[int, int]:
+    """Say how much of `encoding` stands around data[place], which is encoding[offset]."""
     start = end = offset
-    while start > 0 and place - offset + start > 0 and data[place - offset + start - 1] == form[start - 1]:
+    while start > 0 and place - offset + start > 0 and data[place - offset + start - 1] == encoding[start - 1]:
         start -= 1
-    while end < len(form) and place - offset + end < len(data) and data[place - offset + end] == form[end]:
+    while end < len(encoding) and place - offset + end < len(data) and data[place - offset + end] == encoding[end]:
         end += 1
     return start, end

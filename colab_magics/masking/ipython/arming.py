@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from colab_magics.masking.echo import EchoMask
-from colab_magics.masking.history import HistoryMask
-from colab_magics.masking.session import SessionMask
-from colab_magics.masking.terminal import TerminalMask
-from colab_magics.masking.typed import TypedTokens
+from colab_magics.masking.ipython.echo import EchoMask
+from colab_magics.masking.ipython.history import HistoryMask
+from colab_magics.masking.ipython.session import SessionMask
+from colab_magics.masking.ipython.terminal import TerminalMask
+from colab_magics.masking.ipython.typed import TypedTokens
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -1,4 +1,8 @@
-"""The mask over what IPython stores: its history (sqlite, ``In``, ``_i``), logs, and what %notebook exports."""
+"""The mask over what IPython stores.
+
+Its history (sqlite, ``In``, ``_i``), logs, what %notebook exports, and the folders, bookmarks and aliases that it keeps
+in its profile.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,13 @@ from colab_magics.masking.stream import StreamMask
 from colab_magics.masking.tree import redact_tree
 
 __all__ = ["HistoryMask"]
+
+
+_PLACES = (
+    "dhist",
+    "bookmarks",
+    "stored_aliases",
+)  # in the profile's database; the rest is what %store was told to keep
 
 
 class HistoryMask:
@@ -35,9 +46,18 @@ class HistoryMask:
             self._patch(self._history, "store_output", self._store_output)
             self._patch(self._history, "get_range", self._get_range)
         self._patch(self._shell.logger, "log_write", self._log_write)
+        # Python looks `__setitem__` up in the class.
+        self._database = self._shell.db
+        self._database_class = plain = type(self._database)
+
+        def store(database: Any, key: str, value: Any) -> None:
+            plain.__setitem__(database, key, redact_tree(value) if key in _PLACES else value)
+
+        self._database.__class__ = type(plain.__name__, (plain,), {"__setitem__": store})
 
     def remove(self) -> None:
         """Give everything back."""
+        self._database.__class__ = self._database_class
         for owner, name, ours, previous in self._patched:
             if vars(owner).get(name) == ours:
                 if previous is None:

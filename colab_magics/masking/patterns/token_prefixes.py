@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ["PREFIXES", "USERNAMES", "find_tokens"]
+__all__ = ["PERSONAL", "PREFIXES", "USERNAMES", "find_tokens"]
 
 
 class _Kind(NamedTuple):
@@ -34,10 +34,11 @@ _KINDS = (
     # Models and data.
     _Kind("hf_ api_org_", "A-Za-z0-9", 30),
     _Kind("sk-", "A-Za-z0-9", 32),
-    _Kind("sk-ant- sk-proj- sk-svcacct- sk-admin- sk-or-v1-", r"\w-", 40),
+    _Kind("sk-ant- sk-ant-api03- sk-ant-admin01- sk-proj- sk-svcacct- sk-admin- sk-or-v1-", r"\w-", 40),
     _Kind("gsk_ pplx-", "A-Za-z0-9", 40),
     _Kind("r8_", "A-Za-z0-9", 37),
-    _Kind("dapi", "a-f0-9", 32),
+    _Kind("dapi KGAT_", "a-f0-9", 32),
+    _Kind("wandb_v1_", r"\w", 60),
     # Clouds and storage.
     _Kind("AKIA ASIA", "A-Z2-7", 16),
     _Kind("AIza", r"\w-", 35),
@@ -65,12 +66,16 @@ PREFIXES = tuple(sorted((prefix for kind in _KINDS for prefix in kind.prefixes.s
 #: The user name that git shows with a token of this prefix; an empty one stands for the token's own.
 USERNAMES = {prefix: kind.username for kind in _KINDS for prefix in kind.prefixes.split() if kind.username is not None}
 
+#: Those of people's tokens at GitHub, which expire.
+PERSONAL = ("ghp_", "github_pat_")
+
 
 @cache
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     kinds = (f"(?:{'|'.join(map(re.escape, k.prefixes.split()))})[{k.characters}]{{{k.least},}}" for k in _KINDS)
-    # Weights & Biases' keys (40 hexadecimal digits) and Kaggle's (32) have no prefix: they stand beside their names.
-    named = r"(?:WANDB_API_KEY|wandb\.login\(\s*key|KAGGLE_KEY)\W{1,8}((?:[0-9a-f]{40}|[0-9a-f]{32})(?![0-9a-f]))"
+    # Weights & Biases' older keys (40 hexadecimal digits) and Kaggle's (32) have no prefix: they stand beside a name.
+    names = r"WANDB_(?:API_)?KEY|wandb[. ]login(?:\(\s*key)?|KAGGLE_KEY|\"username\"\s*:\s*\"[\w-]+\"\s*,\s*\"key\""
+    named = rf"(?:{names})\W{{1,8}}((?:[0-9a-f]{{40}}|[0-9a-f]{{32}})(?![0-9a-f]))"
     return re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(kinds)})"), re.compile(named, re.IGNORECASE)
 
 

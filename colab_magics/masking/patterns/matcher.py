@@ -1,10 +1,10 @@
-"""Find every form of many secrets in a large text, in linear time (pure).
+"""Find every encoding of many secrets in a large text, in linear time (pure).
 
 The usual tools are too slow here: Aho-Corasick in Python costs a dictionary look-up a byte, and a regular
-expression with a thousand alternatives tries them at each byte. But no form is short. If the shortest has L
+expression with a thousand alternatives tries them at each byte. But no encoding is short. If the shortest has L
 bytes, any occurrence holds a whole 4-byte gram that starts at a multiple of L - 3, so it is enough to look at
 every (L - 3)th position: `set.isdisjoint` over a strided memoryview does that at C speed. A hit names the
-forms that hold the gram and where, so one comparison settles it, with no search around it.
+encodings that hold the gram and where, so one comparison settles it, with no search around it.
 
 Text is compared *squeezed*, without white space, so that wrapping does not hide a secret. Where there are
 escape sequences, it is compared a second time without those.
@@ -12,6 +12,7 @@ escape sequences, it is compared a second time without those.
 
 from __future__ import annotations
 
+import re
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
@@ -19,21 +20,29 @@ from itertools import accumulate, compress, pairwise
 from operator import length_hint
 from typing import NamedTuple, TypeAlias
 
-from colab_magics.masking import forms as spelling
-from colab_magics.masking.sieve import Sieve
-from colab_magics.masking.token_prefixes import PREFIXES
+from colab_magics.masking.patterns import encodings as spelling
+from colab_magics.masking.patterns.prefilter import Prefilter
+from colab_magics.masking.patterns.token_prefixes import PREFIXES
 
 __all__ = ["Matcher", "Unfinished"]
 
 FRAGMENT = 24  # bytes; a piece of a token this long is masked too: %whos shows 25 at either end
-HEAD = 8  # bytes after a known prefix that make a cut-off token worth masking
-GAP = 64  # bytes of separators between two characters of a form; bounds what a stream must hold back
+HEAD = 8  # bytes after a known prefix that make the beginning of a token worth masking wherever it stands
+KNOWN = 4  # and that a shown piece of one must have at most
+PIECE = 8  # bytes of a random secret that are masked beside an ellipsis or the border of a table's cell
+GAP = 256  # bytes of separators between two characters of an encoding; bounds what a stream must hold back
 
 _GRAM = 4
 _BLOCK = 1 << 12
 _LARGE = 1 << 12  # bytes; a smaller text is looked at carefully at once
 _END = 256
-_VISIBLE = bytes(0 if byte in b" \t\n\r\v\f" else 1 for byte in range(256))
+_VISIBLE = bytes(0 if byte in spelling.SEPARATORS else 1 for byte in range(256))
+# What stands for the rest of a cut text, and between the cells of a table; and what may stand before and behind that.
+_CUTS = (b"...", b"|")
+_WIDE_CUTS = ("\u2026".encode(), b"\xe2\x94", b"\xe2\x95")
+_NARROW = bytes(byte for byte in range(256) if byte not in b"".join(_WIDE_CUTS))
+_COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
+_EDGES = bytes(byte for byte in range(256) if byte > 127 or not (chr(byte).isalnum() or byte in b"_-+/=~"))
 
 
 class Unfinished(NamedTuple):
@@ -42,6 +51,7 @@ class Unfinished(NamedTuple):
     start: int  # where in the text; its length if there is no such end
     size: int  # bytes of it that are not separators
     harmless: bool  # whether it tells so little that it may be shown
+    context: int  # from where on the text decides what is made of text to come
 
 
 class _Squeezed:
@@ -113,10 +123,12 @@ def _views(raw: bytes) -> list[_View]:
     views: list[_View] = [_Squeezed(raw)]
     # Not instead: an escape sequence is a guess, and a wrong one could swallow a secret's first character.
     view = views[0]
-    for kind in spelling.ESCAPES:
+    for number, kind in enumerate(spelling.ESCAPES):
+        if number == spelling.OUTSIDE_TAGS and view is not views[0]:
+            views.append(view)
         if kind.start in view.data:
             view = _Unescaped(view, kind)
-    return views if view is views[0] else [*views, view]
+    return views if view is views[-1] else [*views, view]
 
 
 class Matcher:
@@ -134,14 +146,14 @@ class Matcher:
         self._random: set[bytes] = set()
         self._heads: dict[bytes, list[bytes]] = {}
         self._head_lengths: dict[bytes, int] = {}
-        for secret in secrets:
-            spelled = spelling.forms(secret)
+        self._pieces: dict[bytes, tuple[bytes, int]] = {}
+        for secret in {part for whole_secret in secrets for part in (whole_secret, *spelling.parts(whole_secret))}:
+            spelled = spelling.encodings(secret)
             whole |= spelled
             plain = spelling.squeeze(secret.encode("utf-8", "surrogatepass"))
-            if spelling.is_token_like(secret.strip()):
-                self._tokens.add(plain)
+            if spelling.is_random(secret.strip()):
                 self._random |= spelled
-            self._add_head(plain)
+                self._add_token(plain)
         self.longest = max(map(len, whole), default=0)
         shortest = min(map(len, whole), default=FRAGMENT)
         if self._tokens:
@@ -150,27 +162,30 @@ class Matcher:
         self._index: dict[int, list[tuple[bytes, int]]] = {}
         self._starts: dict[bytes, list[tuple[bytes, int]]] = {}
         self._stubs: set[bytes] = set()
-        for form in sorted(whole | self._tokens):
-            self._add_form(form)
+        for encoding in sorted(whole | self._tokens):
+            self._add_encoding(encoding)
         self._grams = frozenset(self._index)
-        self._sieve = Sieve(whole, self._tokens, self._heads, self._head_lengths, FRAGMENT)
+        self._prefilter = Prefilter(whole, self._tokens, self._heads, self._head_lengths, FRAGMENT)
 
-    def _add_head(self, plain: bytes) -> None:
-        start = next((prefix for prefix in map(str.encode, PREFIXES) if plain.startswith(prefix)), plain)
-        if len(plain) >= len(start) + HEAD:
-            self._head_lengths[start] = len(start) + HEAD
-            self._heads.setdefault(plain[: len(start) + HEAD], []).append(plain)
+    def _add_token(self, plain: bytes) -> None:
+        self._tokens.add(plain)
+        prefix = next((prefix for prefix in map(str.encode, PREFIXES) if plain.startswith(prefix)), b"")
+        for end in range(max(PIECE, len(prefix) + KNOWN), len(plain) + 1):
+            self._pieces[plain[end - PIECE : end]] = plain, end - PIECE
+        if prefix and len(plain) >= len(prefix) + HEAD:
+            self._head_lengths[prefix] = len(prefix) + HEAD
+            self._heads.setdefault(plain[: len(prefix) + HEAD], []).append(plain)
 
-    def _add_form(self, form: bytes) -> None:
-        token = form in self._tokens
-        # Of a whole form, the first sampled position lies within one stride; a piece may start anywhere.
-        count = len(form) - _GRAM + 1 if token else min(self._stride * _GRAM, len(form) - _GRAM + 1)
+    def _add_encoding(self, encoding: bytes) -> None:
+        token = encoding in self._tokens
+        # Of a whole encoding, the first sampled position lies within one stride; a piece may start anywhere.
+        count = len(encoding) - _GRAM + 1 if token else min(self._stride * _GRAM, len(encoding) - _GRAM + 1)
         for offset in range(count):
-            gram = int.from_bytes(form[offset : offset + _GRAM], sys.byteorder)
-            self._index.setdefault(gram, []).append((form, offset))
+            gram = int.from_bytes(encoding[offset : offset + _GRAM], sys.byteorder)
+            self._index.setdefault(gram, []).append((encoding, offset))
         for offset in range(count if token else 1):
-            start = form[offset : offset + _GRAM]
-            self._starts.setdefault(start, []).append((form, offset))
+            start = encoding[offset : offset + _GRAM]
+            self._starts.setdefault(start, []).append((encoding, offset))
             self._stubs.update(start[:length] for length in range(1, _GRAM))
 
     def spans(self, raw: bytes) -> list[tuple[int, int]]:
@@ -186,10 +201,10 @@ class Matcher:
         list of (int, int)
             Half-open byte ranges, in order; overlapping ones are joined.
         """
-        return [] if self._clears(raw) else self._spans(_views(raw))
+        return [] if self._clears(raw) else self._spans(raw, _views(raw))
 
     def scan(self, raw: bytes) -> tuple[list[tuple[int, int]], Unfinished]:
-        """Find what must be masked, and where a form may have begun that later text would complete.
+        """Find what must be masked, and where an encoding may have begun that later text would complete.
 
         Parameters
         ----------
@@ -199,27 +214,27 @@ class Matcher:
         Returns
         -------
         (list of (int, int), Unfinished)
-            The spans, and the longest end of `raw` that begins a form.
+            The spans, and the longest end of `raw` that begins an encoding.
         """
         if not self._clears(raw):
             views = _views(raw)
-            return self._spans(views), self._tail(views, len(raw))
+            return self._spans(raw, views), self._tail(raw, views)
         cut, views = len(raw), _views(b"")
         while cut > 0:
-            # A form that later text completes can have begun no further back than it is long. And where the cut goes
-            # through an escape sequence, what is left of that looks like text.
+            # What later text completes can have begun no further back than it is long. And where the cut goes through
+            # an escape sequence, what is left of that looks like text.
             cut = max(0, min(cut, len(raw) - 4 * self.longest) - 4 * _END)
             views = _views(raw[cut:])
             if min(len(view.data) for view in views) > self.longest + GAP:
                 break
-        end = self._tail(views, len(raw) - cut)
-        return [], end._replace(start=end.start + cut)
+        end = self._tail(raw[cut:], views)
+        return [], end._replace(start=end.start + cut, context=end.context + cut)
 
     def _clears(self, raw: bytes) -> bool:
-        return len(raw) >= _LARGE and self._sieve.clears(raw)
+        return len(raw) >= _LARGE and self._prefilter.clears(raw) and not any(self._cut_off(raw))
 
-    def _spans(self, views: list[_View]) -> list[tuple[int, int]]:
-        found = []
+    def _spans(self, raw: bytes, views: list[_View]) -> list[tuple[int, int]]:
+        found = [*self._cut_off(raw)]
         for view in views:
             for start, end in self._hits(view.data):
                 places = view.at(start), view.at(end - 1) + 1
@@ -232,19 +247,36 @@ class Matcher:
             return
         ends: dict[tuple[bytes, int], int] = {}
         for place, gram in self._sampled(data):
-            for form, offset in self._index[gram]:
+            for encoding, offset in self._index[gram]:
                 start = place - offset
-                if start >= 0 and data.startswith(form, start):
-                    yield start, start + len(form)
-                elif form in self._tokens and ends.get((form, start), 0) <= place:
-                    run = _run(data, form, place, offset)
-                    ends[form, start] = run[1]
+                if start >= 0 and data.startswith(encoding, start):
+                    yield start, start + len(encoding)
+                elif encoding in self._tokens and ends.get((encoding, start), 0) <= place:
+                    run = _run(data, encoding, place, offset)
+                    ends[encoding, start] = run[1]
                     if run[1] - run[0] >= FRAGMENT:
                         yield run
         for prefix, length in self._head_lengths.items():
             for place in _places(data, prefix):
-                for form in self._heads.get(data[place : place + length], ()):
-                    yield _run(data, form, place, 0)
+                for encoding in self._heads.get(data[place : place + length], ()):
+                    yield _run(data, encoding, place, 0)
+
+    def _cut_off(self, raw: bytes) -> Iterator[tuple[int, int]]:
+        """Yield where a piece of a random secret stands beside an ellipsis or a border."""
+        cuts = _cuts(raw) if self._pieces else []
+        if cuts:
+            raw = _uncoloured(raw)
+        for cut in cuts:
+            start = 0
+            for cell in raw.split(cut):
+                end = start + len(cell)
+                if len(cell) >= PIECE:
+                    left, right = len(cell) - len(cell.lstrip(_EDGES)), len(cell.rstrip(_EDGES))
+                    for place, beside in ((start + left, start > 0), (start + right - PIECE, end < len(raw))):
+                        token, offset = self._pieces.get(raw[place : place + PIECE], (b"", 0))
+                        if token and beside:
+                            yield _run(raw, token, place, offset)
+                start = end + len(cut)
 
     def _sampled(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Yield place and gram wherever a sampled gram is one of ours."""
@@ -256,20 +288,25 @@ class Matcher:
                 number = len(block) - length_hint(rest) - 1
                 yield (first + number) * self._stride * _GRAM, block[number]
 
-    def _tail(self, views: list[_View], size: int) -> Unfinished:
-        best = Unfinished(size, 0, False)
+    def _tail(self, raw: bytes, views: list[_View]) -> Unfinished:
+        best = Unfinished(len(raw), 0, False, len(raw))
         for view in views:
             for length, harmless in self._unfinished(view.data[-self.longest :]):
                 first, last = len(view.data) - length, len(view.data) - 1
                 start = view.at(first)
-                if size - view.at(last) - 1 <= GAP and _is_close(view, first, last + 1):
+                if len(raw) - view.at(last) - 1 <= GAP and _is_close(view, first, last + 1):
                     if start < best.start:
-                        best = Unfinished(start, length, harmless)
+                        best = Unfinished(start, length, harmless, start)
                     break
+        # What comes next may be beside a cut that was shown long ago.
+        far = max(0, best.start - GAP)
+        cut = max(raw.rfind(cut, far, best.start) for cut in _CUTS + _WIDE_CUTS) if self._pieces else -1
+        if cut >= 0 and len(_uncoloured(raw[cut : best.start]).lstrip(_EDGES)) < PIECE:
+            best = best._replace(context=cut)
         return best
 
     def _unfinished(self, end: bytes) -> Iterator[tuple[int, bool]]:
-        """Yield the lengths of suffixes that begin some form, longest first, and whether they tell little."""
+        """Yield the lengths of suffixes that begin some encoding, longest first, and whether they tell little."""
         for at in range(len(end)):
             start = end[at : at + _GRAM]
             if len(start) < _GRAM:
@@ -278,22 +315,22 @@ class Matcher:
             elif start in self._starts:
                 rest = end[at:]
                 begun = [
-                    form
-                    for form, offset in self._starts[start]
-                    if len(rest) < len(form) - offset and form.startswith(rest, offset)
+                    encoding
+                    for encoding, offset in self._starts[start]
+                    if len(rest) < len(encoding) - offset and encoding.startswith(rest, offset)
                 ]
                 if begun:
-                    yield len(rest), all(len(rest) < self._showable(form) for form in begun)
+                    yield len(rest), all(len(rest) < self._showable(encoding) for encoding in begun)
 
-    def _showable(self, form: bytes) -> int:
-        """Say how many bytes of a form its beginning must have to be kept from sight.
+    def _showable(self, encoding: bytes) -> int:
+        """Say how many bytes of an encoding its beginning must have to be kept from sight.
 
-        The beginning of a link or a phrase is ordinary text (``https://www.dropbox.com``); that of a random
-        token, after its host's prefix, is not.
+        The beginning of a link is ordinary text (``https://www.dropbox.com``), and so is that of a known kind of token.
         """
-        if form not in self._random:
-            return max(HEAD, len(form) // 2)
-        return HEAD + max((len(prefix) for prefix in self._head_lengths if form.startswith(prefix)), default=0)
+        if encoding.startswith(b"http"):
+            return max(PIECE, len(encoding) // 2)
+        prefix = max((len(prefix) for prefix in self._head_lengths if encoding.startswith(prefix)), default=0)
+        return max(PIECE, prefix + KNOWN)
 
 
 def join(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -320,12 +357,12 @@ def _places(data: bytes, prefix: bytes) -> Iterator[int]:
         place = data.find(last, place + back + 1) - back if rare else data.find(prefix, place + 1)
 
 
-def _run(data: bytes, form: bytes, place: int, offset: int) -> tuple[int, int]:
-    """Grow a match of `form` around data[place] as far as the two agree."""
+def _run(data: bytes, encoding: bytes, place: int, offset: int) -> tuple[int, int]:
+    """Grow a match of `encoding` around data[place] as far as the two agree."""
     end, at = place, offset
-    while end < len(data) and at < len(form) and data[end] == form[at]:
+    while end < len(data) and at < len(encoding) and data[end] == encoding[at]:
         end, at = end + 1, at + 1
-    while place > 0 and offset > 0 and data[place - 1] == form[offset - 1]:
+    while place > 0 and offset > 0 and data[place - 1] == encoding[offset - 1]:
         place, offset = place - 1, offset - 1
     return place, end
 
@@ -334,3 +371,17 @@ def _is_close(view: _View, start: int, end: int) -> bool:
     """Tell whether no two neighbours among these bytes stand more than a gap apart."""
     places = [view.at(index) for index in range(start, end)]
     return all(after - before <= GAP + 1 for before, after in pairwise(places))
+
+
+def _cuts(raw: bytes) -> list[bytes]:
+    """List the cuts that occur. To look for one byte takes a tenth of the time, so only few texts are searched."""
+    cuts = [cut for cut in _CUTS if cut in raw]
+    if b"\xe2" in raw:
+        wide = raw.translate(None, _NARROW)
+        cuts += [cut for cut in _WIDE_CUTS if cut in wide]
+    return cuts
+
+
+def _uncoloured(raw: bytes) -> bytes:
+    """Put spaces in place of colours."""
+    return _COLOUR.sub(lambda colour: b" " * len(colour[0]), raw) if b"\x1b" in raw else raw

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from colab_magics.masking import registry
-from colab_magics.masking.packing import pack_stream
+from colab_magics.masking.ipython.packing import pack_stream
 from colab_magics.masking.stream import StreamMask
 from colab_magics.masking.tree import blank_tree, redact_tree
 

@@ -1,0 +1,1 @@
+"""The mask over an IPython kernel, or over IPython in a terminal."""
