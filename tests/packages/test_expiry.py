@@ -136,7 +136,7 @@ def test_an_installation_passes_it_on(box: Sandbox, monkeypatch: pytest.MonkeyPa
     repo = box.private_repo("acme/lib")
     soon = dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=1)
     monkeypatch.setattr(expiry, "api_of", lambda host: ("api", "/") if host == box.git_host else None)
-    monkeypatch.setattr(expiry, "_PERSONAL", "sandbox-")
+    monkeypatch.setattr(expiry, "PERSONAL", "sandbox-")
     with serving(Answer(200, headers={HEADER: f"{soon:%Y-%m-%d %H:%M:%S} UTC"})) as (address, _):
         stand_in(monkeypatch, address)
         for _ in range(2):
