@@ -197,5 +197,6 @@ def html_table(rows: Sequence[Sequence[str]], overall: str = "") -> str:
 
 
 def _cell(text: str, *, wraps: bool) -> str:
-    style = "text-align:left" if wraps else "text-align:left;white-space:nowrap"
+    # A link is one long word: it breaks anywhere, and a narrow page leaves it something to break.
+    style = "text-align:left;" + ("overflow-wrap:anywhere;min-width:16em" if wraps else "white-space:nowrap")
     return f'<td style="{style}">{html.escape(text)}</td>'

@@ -56,7 +56,7 @@ BLOCK = """\
 dropbox_sync secret:DATASET_LINK dataset --once
 dropbox_sync secret:PROJECT_LINK proj
 symlink dataset proj/data/input
-symlink drive:exp1/working proj/data/working
+keep proj/results drive:exp1
 pip install -r proj/requirements.txt
 private_pip acme/secretlib@v1.0
 run --in proj python train.py"""
