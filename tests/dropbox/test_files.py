@@ -120,6 +120,13 @@ def test_a_call_that_is_not_answered_is_made_again(
     assert entry == files.metadata(api, "/x")
 
 
+def test_a_session_that_its_last_piece_has_closed_is_finished(box: Sandbox, api: Api, small: int) -> None:
+    """Although nobody heard that the piece had arrived, and sending it again is refused."""
+    box.fail_api("files/upload_session/append_v2", skip=2, status=0, after_work=True)
+    put(api, "/x", content(9 << 20))
+    assert (box.root / "dropbox" / "x").read_bytes() == content(9 << 20)
+
+
 def test_a_piece_that_arrives_damaged_is_refused(box: Sandbox, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dropbox compares the digest of each piece before it takes it."""
     monkeypatch.setattr(files, "block_digests", lambda _: b"other")
