@@ -20,7 +20,6 @@ from scripts import SHELLS, play, programs, watched
 from colab_magics import sandbox
 from colab_magics.core.blocks.export.script import export
 
-OPTION = "begins with -, so it would be taken for an option"
 
 
 @pytest.fixture
