@@ -21,7 +21,6 @@ from colab_magics import sandbox
 from colab_magics.core.blocks.export.script import export
 
 
-
 @pytest.fixture
 def repos(box: sandbox.Sandbox) -> sandbox.Sandbox:
     """Two private packages, one of which needs the other over ssh, and one with an extra."""
