@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 __all__ = ["ChangedError", "Copy", "Destination", "Held", "MovedError", "open_destination"]
 
-PIECE = 1 << 20  # bytes read at a time
+PIECE = 1 << 22  # bytes read at a time: each is handed to another thread, which a busy machine takes long for
 
 
 class ChangedError(Exception):
