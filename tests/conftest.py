@@ -56,7 +56,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(autouse=True)
 def clean_room(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test has an empty working folder, and a home with caches of its own."""
+    """Every test has an empty working folder, a home with caches of its own, and no settings of another test."""
+    for name in [name for name in os.environ if name.startswith("COLAB_MAGICS_")]:
+        del os.environ[name]
     home, work = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("work")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))

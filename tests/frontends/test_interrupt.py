@@ -81,7 +81,7 @@ def test_the_stop_button_during_a_block_ends_every_row(kernel: Kernel, silent: s
     )
     assert_one_line(said, f"{LINE} (1 of 3 steps are done)")
     rows = said.of("update_display_data")[-1]["data"]["text/plain"].splitlines()[1:]
-    assert [" ".join(row.split()[2:3]) for row in rows] == ["done", "interrupted", "interrupted"]
+    assert [row.split()[2:4] for row in rows] == [["✓", "done"], ["!", "interrupted"], ["!", "interrupted"]]
     assert "interrupted" in said.of("update_display_data")[-1]["data"]["text/html"]
     assert not (kernel.folder / "data").exists()
 

@@ -67,21 +67,21 @@ class _Unpackers(AbstractContextManager["_Unpackers"]):
 
     def __init__(self, tree: Tree, budget: Budget) -> None:
         self._tree, self._budget = tree, budget
-        number = os.memfd_create("colab_magics") if hasattr(os, "memfd_create") else -1
-        self._memory = open(number, "r+b") if number >= 0 else tempfile.TemporaryFile()  # noqa: SIM115
-        self._memory.truncate(_BLOCKS * (_BLOCK + LOOK_BACK))
-        self.view = memoryview(mmap.mmap(self._memory.fileno(), 0))
+        self._memory, memory = _shared_memory(_BLOCKS * (_BLOCK + LOOK_BACK))
+        self.view = memoryview(memory)
         self._users = [0] * _BLOCKS
         self._own = tree.new_unpacker(self.view)
         self._helpers: list[Helper] = []
-        self._more = min(os.cpu_count() or 1, _PROCESSES) - 1  # helpers that may still be started
+        # Helpers that may still be started.
+        self._more = min(os.cpu_count() or 1, _PROCESSES) - 1 if self._memory is not None else 0
         self._done = 0
 
     def __exit__(self, *_: object) -> None:
         for each in self._helpers:
             each.close()
         self._own.close()
-        self._memory.close()
+        if self._memory is not None:
+            os.close(self._memory)
 
     def block(self) -> int:
         """Return the number of a block that nobody needs."""
@@ -97,7 +97,7 @@ class _Unpackers(AbstractContextManager["_Unpackers"]):
             from colab_magics.core.archives.stream.helper import Helper
 
             with suppress(OSError):  # no more processes, or no memory for them
-                self._helpers.append(Helper(self._memory.fileno(), self._tree.number, self._budget))
+                self._helpers.append(Helper(cast("int", self._memory), self._tree.number, self._budget))
         helper = min(self._helpers, key=lambda each: each.load, default=None)
         return helper if helper is not None and helper.load < _BUSY else None
 
@@ -128,6 +128,18 @@ class _Unpackers(AbstractContextManager["_Unpackers"]):
             self._users[block] -= 1
             if failure is not None:
                 raise failure
+
+
+def _shared_memory(size: int) -> tuple[int | None, mmap.mmap]:
+    """Return memory, and the descriptor by which other processes share it; None where the system gives none."""
+    if hasattr(os, "memfd_create"):
+        number = os.memfd_create("colab_magics")
+        try:
+            os.ftruncate(number, size)  # a limit on the size of files holds for this one too
+            return number, mmap.mmap(number, size)
+        except OSError:
+            os.close(number)
+    return None, mmap.mmap(-1, size)
 
 
 class _Receiver:
