@@ -1,7 +1,8 @@
 """At which end of the range of versions the tests run.
 
-What is the same program at every end (uv, a shell), or depends on no version, is tested in all its variants at the
-newest end, and in one at the others: Colab's versions, and the oldest Python.
+What is the same program at every end (uv, a shell), depends on no version, or takes a build of many seconds for each
+variant, is tested in all its variants at the newest end, and in one at the others: Colab's versions, and the oldest
+Python.
 """
 
 from __future__ import annotations

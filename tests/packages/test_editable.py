@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Venv
+from ends import ONE_VARIANT
 from installing import INSTALLERS, Place, repacked
 
 from colab_magics.sandbox import Sandbox
@@ -36,7 +37,7 @@ def imported(place: Place) -> str:
     return place.venv.run(SHOW).stdout.strip()
 
 
-@pytest.mark.parametrize("options", ["", "src='.'", "folder"])
+@pytest.mark.parametrize("options", [""] if ONE_VARIANT else ["", "src='.'", "folder"])
 def test_a_flat_package_is_imported_from_its_clone(options: str, either: Place, box: Sandbox) -> None:
     """At once, in the process that installed it and had imported the folder, and in a fresh one; again it is done."""
     flat = box.private_repo("acme/flatlib", FLAT)
@@ -65,7 +66,7 @@ def test_a_clone_that_is_gone_is_made_again(either: Place, box: Sandbox) -> None
     assert os.listdir("src") == ["secretlib"]
 
 
-@pytest.mark.parametrize("layout", ["flatlib", "src/flatlib"])
+@pytest.mark.parametrize("layout", ["flatlib"] if ONE_VARIANT else ["flatlib", "src/flatlib"])
 def test_a_clone_elsewhere_is_what_is_imported_at_once(layout: str, either: Place, box: Sandbox) -> None:
     """By the process in which the earlier clone counted; where that was imported it says that a restart is needed."""
     flat = box.private_repo("acme/flatlib", {"pyproject.toml": FLAT["pyproject.toml"], f"{layout}/__init__.py": ""})
