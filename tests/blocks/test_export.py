@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
+from colab_magics.core.blocks.export import functions
 from colab_magics.core.blocks.export.script import export
 from colab_magics.core.common.selection import Selection, posix_pattern
 from colab_magics.errors import PlanError, TokenError
@@ -151,3 +153,9 @@ def test_patterns_choose_the_same_members(glob: str, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C.UTF-8"}, check=False)
     assert done.stderr == ""
     assert [name[2:] for name in done.stdout.splitlines()] == [name for name in NAMES if Selection((glob,)).takes(name)]
+
+
+def test_every_part_is_read() -> None:
+    """A function in a new file of parts would be missing from the script without a word."""
+    folder = resources.files("colab_magics.core.blocks.export") / "parts"
+    assert sorted(functions._FILES) == sorted(part.name[:-3] for part in folder.iterdir() if part.name.endswith(".sh"))

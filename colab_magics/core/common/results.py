@@ -370,9 +370,10 @@ def _plain(value: object) -> object:
 
 def seconds_text(seconds: float) -> str:
     """Return a duration as a person reads it."""
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {seconds % 60:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def short_url(url: str) -> str:

@@ -326,7 +326,7 @@ def retrying(shown: str, attempt: Callable[[], _T], progress: Progress, *, faile
         try:
             return attempt()
         except RetryError as error:
-            pause = min(_BACKOFF * 2**number, 10.0) * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
+            pause = _BACKOFF * 2**number * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
             pause = error.wait if error.wait is not None else pause
             if number == _TRIES or pause > LONGEST_WAIT:
                 again = "check the network and run it again" if pause <= LONGEST_WAIT else f"try again in {pause:.0f} s"
