@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -57,6 +58,15 @@ class TestBegin:
         assert core.keep(work, "dest").status == "up-to-date"
         assert core.keep(work, "dest", last=[(1, "*.pt")]).status == "keeping"
         assert keeper() == first
+
+    def test_what_is_gone_from_dest_is_not_said_to_be_there(self, work: Path) -> None:
+        """Somebody emptied it while the keeper runs: a push that is asked for looks, and copies it again."""
+        core.keep(work, "dest")
+        core.kept(work, now=True)
+        shutil.rmtree("dest")
+        [status] = core.kept(work, now=True)
+        assert tree() == {"a.txt": "a"}
+        assert status.kept == ["a.txt"]
 
     def test_a_dry_run_starts_nothing(self, work: Path) -> None:
         """And makes no folder, not even one of state."""

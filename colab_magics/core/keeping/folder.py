@@ -46,13 +46,13 @@ class FolderDestination:
 
     def copies(self) -> dict[str, Copy]:
         """Return every file that stands there."""
+        self._check_mount()  # else all of it would be taken to be gone
         return {name: _copy(status) for name, status in files_below(self._root)}
 
     def put(self, name: str, held: Held, replaces: Copy | None) -> Copy:
         """Put a file there whole or not at all, and verify it."""
         place = self._root / name
-        if _mount_of(self._root) != self._mount:  # else it would be written to the folder below the mount point
-            raise OSError(f"what was mounted at {self._mount[0]} is not mounted any more")
+        self._check_mount()  # else it would be written to the folder below the mount point
         self._check(name, replaces)
         self._unfinished.mkdir(parents=True, exist_ok=True)
         fresh = self._unfinished / "copy"
@@ -71,6 +71,11 @@ class FolderDestination:
         if copy.size != held.status.st_size or (self._drive and _digest(place) != digest):
             raise OSError(f"what was written to {place} does not come back as it was; it is written again")
         return copy
+
+    def _check_mount(self) -> None:
+        """Refuse to go on where something else is mounted than at the beginning."""
+        if _mount_of(self._root) != self._mount:
+            raise OSError(f"what was mounted at {self._mount[0]} is not mounted any more")
 
     def _write(self, fresh: Path, held: Held) -> str:
         """Write a copy that has no place yet; return the digest of what was read."""

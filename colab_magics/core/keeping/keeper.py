@@ -57,7 +57,7 @@ class Keeper:
         self.journal: Journal = state.journal(config.dest).refresh()
         self.changes = Changes()
         self.progress = Progress(keeper=process())
-        self.there: dict[str, Copy] | None = None  # what stood at DEST when this keeper began
+        self.there: dict[str, Copy] | None = None  # what stood at DEST when last looked at
         # When a file was first seen as it is now; on this machine's clock, so that it counts for the next keeper too.
         self.looks = {name: (tuple(seen), when) for name, (seen, when) in state.progress().looks.items()}
         self.confirmed: dict[str, Copy] = {}
@@ -69,7 +69,6 @@ class Keeper:
         """Keep it until nothing is left to watch."""
         with self.failures("DEST"):
             self.dest.clear()
-            self.reconcile()
         stamp, due, scanned = 0, 0.0, float("-inf")
         while True:
             if stamp != (stamp := self.state.config_stamp()):
@@ -81,6 +80,8 @@ class Keeper:
             asked, now = self.config.request, time.monotonic()
             if asked != self.progress.answered or now >= due:
                 is_wanted = asked != self.progress.answered or self.is_ending or self.tries or self.progress.pending
+                if asked != self.progress.answered:
+                    self.there = None  # what may have gone there meanwhile is not to be said to be there
                 if self.changes.heard() or is_wanted or now - scanned > _RESCAN:
                     scanned = now
                     self.push()
@@ -139,6 +140,9 @@ class Keeper:
         before = time.clock_gettime(_CLOCK)
         selection = Selection(tuple(self.config.include), tuple(self.config.exclude))
         self.progress.pending, self.progress.failed, self.streak = {}, {}, 0
+        if self.there is None:
+            with self.failures("DEST"):
+                self.reconcile()
         scan = files_below(self.config.source, links=True, enter=self.changes.watch, refused=self.failures)
         found = {name: status for name, status in scan if selection.takes(name)}
         after = time.clock_gettime(_CLOCK)
@@ -221,7 +225,7 @@ class Keeper:
         raise AssertionError  # there is no end of names
 
     def at_dest(self) -> dict[str, Copy]:
-        """Return what stood at DEST when this keeper began."""
+        """Return what stood at DEST when this keeper began, or somebody last asked it to push."""
         if self.there is None:
             self.there = self.dest.copies()
         return self.there
