@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.util
 import json
 import textwrap
 from collections.abc import Callable
@@ -27,6 +28,9 @@ ACCOUNT = json.dumps({
     "auth_uri": "https://accounts.google.com/o/oauth2/auth",
 }, indent=2)  # fmt: skip
 SECRETS = (TOKEN, WILD, PHRASE, LINK, KEY, ACCOUNT)
+
+#: What the profile's database needs: IPython 8 has it only with a package that it does not ask for.
+STORE = "" if importlib.util.find_spec("IPython.external.pickleshare") else "pickleshare"
 
 SETUP = """
 import asyncio, base64, ctypes, html, io, json, logging, multiprocessing, os, pathlib, pprint, subprocess, sys
@@ -530,13 +534,13 @@ print(textwrap.shorten('x' * 40, 20), '...' + S[-11:])""".strip()),
         ("a wrapped link", "print(textwrap.fill(L, 20))", RLKEY[:8], ""),
     )),
     # Stored
-    Channel("%cd into it", "os.makedirs(S, exist_ok=True)\n%cd -q {S}\n%cd -q ..", file="ipython/profile_default/db/dhist"),
+    Channel("%cd into it", "os.makedirs(S, exist_ok=True)\n%cd -q {S}\n%cd -q ..", needs=STORE, file="ipython/profile_default/db/dhist"),
     Channel("%dhist", "os.makedirs(S, exist_ok=True)\n%cd -q {S}\n%cd -q ..\n%dhist"),
     Channel("%cd, aloud", "os.makedirs(S, exist_ok=True)\n%cd {S}\n%cd -q .."),
-    Channel("%bookmark", "%bookmark place /tmp/{S}", file="ipython/profile_default/db/bookmarks"),
-    Channel("%bookmark -l", "%bookmark place /tmp/{S}\n%bookmark -l"),
+    Channel("%bookmark", "%bookmark place /tmp/{S}", needs=STORE, file="ipython/profile_default/db/bookmarks"),
+    Channel("%bookmark -l", "%bookmark place /tmp/{S}\n%bookmark -l", needs=STORE),
     Channel("%store alias", "%load_ext storemagic\nget_ipython().alias_manager.define_alias('al', 'echo ' + S)\n"
-            "%store al", file="ipython/profile_default/db/stored_aliases"),
+            "%store al", needs=STORE, file="ipython/profile_default/db/stored_aliases"),
     Channel("%history -f", "get_ipython().history_manager.store_inputs(9007, 'x = ' + S)\n%history -f hist.py", file="hist.py"),
     Channel("%save", "get_ipython().history_manager.store_inputs(9008, 'x = ' + S)\nn = len(In) - 1\n%save -f saved.py {n}", file="saved.py"),
     Channel("%macro", "get_ipython().history_manager.store_inputs(9009, 'x = ' + S)\nn = len(In) - 1\n%macro -q mac {n}\n%macro mac {n}"),

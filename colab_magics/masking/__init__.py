@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from colab_magics.masking.patterns.token_prefixes import find_tokens
-from colab_magics.masking.registry import MASK, redact, redact_bytes, register
+from colab_magics.masking.registry import MASK, can_mask, redact, redact_bytes, register
 from colab_magics.masking.stream import StreamMask
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["MASK", "StreamMask", "arm", "disarm", "looks_like_token", "redact", "redact_bytes", "register"]
+__all__ = ["MASK", "StreamMask", "arm", "can_mask", "disarm", "looks_like_token", "redact", "redact_bytes", "register"]
 
 
 def looks_like_token(text: str) -> str | None:

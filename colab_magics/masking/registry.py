@@ -19,6 +19,11 @@ _temporary: tuple[str, ...] = ()  # oldest first; none of them is in _secrets
 _matcher: Matcher | None = None  # made anew, when next needed, after a registration
 
 
+def can_mask(value: str) -> bool:
+    """Tell whether a text is long enough to be a secret; see `register`."""
+    return encodings.visible(value) >= encodings.MIN_LENGTH
+
+
 def register(value: str, *, temporary: bool = False) -> None:
     """Mask `value` from now on, wherever this process shows it.
 
@@ -38,7 +43,7 @@ def register(value: str, *, temporary: bool = False) -> None:
         masking so short a text would destroy ordinary output. The message does not contain it.
     """
     global _secrets, _temporary, _matcher
-    if encodings.visible(value) < encodings.MIN_LENGTH:
+    if not can_mask(value):
         raise ValueError(
             f"a secret shorter than {encodings.MIN_LENGTH} characters cannot be masked: "
             "it would occur by chance in ordinary output; use a longer one"

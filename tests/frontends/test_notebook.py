@@ -61,6 +61,7 @@ def plain(text: str) -> str:
     text = re.sub(r"127\.0\.0\.1:\d+|localhost:\d+", "HOST", text)
     text = re.sub(r"\([0-9a-f]{7}\)", "(COMMIT)", text)
     text = re.sub(r"(/[\w.-]+)+/demo-\w+", "FOLDER", text)
+    text = re.sub(r"\(\d+ B\)", "(SIZE)", text)  # of what training writes, which holds measured numbers
     text = re.sub(r"keeping, \d+ there \([^)]*\)(, last verified at [\d:]+)?", "keeping", text)  # its process has begun
     text = re.sub(r"last verified at [\d:]+", "", text)
     text = re.sub(r"/scl/fo/[^?\s]+\?\S*", "LINK", text)

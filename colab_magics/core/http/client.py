@@ -253,7 +253,9 @@ class Client(AbstractContextManager["Client"]):
                     response.page()  # so that the connection can be used again
                     address = next_hop(link, address, target)
                     for word in urlsplit(address).path.split("/") if link.is_dropbox else ():
-                        if len("".join(word.split())) >= 24:  # the temporary address grants access as the link does
+                        if len("".join(word.split())) >= 24 and masking.can_mask(
+                            word
+                        ):  # the temporary address grants access as the link does
                             masking.register(word, temporary=True)
                 elif response.status == _BEYOND and "Range" in headers:
                     headers = {}

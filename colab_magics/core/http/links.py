@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlun
 from colab_magics import masking
 from colab_magics.core.common.addresses import DROPBOX
 from colab_magics.errors import LinkError, TokenError
-from colab_magics.masking.patterns.encodings import MIN_LENGTH
+from colab_magics.masking import can_mask
 
 __all__ = ["Kind", "Link", "fetch_address", "parse", "plain_name", "rewrite"]
 
@@ -255,7 +255,7 @@ def _address(path: str, key: str | None) -> str:
 
 
 def _secrets(*values: str | None) -> tuple[str, ...]:
-    return tuple(value for value in values if value and len("".join(value.split())) >= MIN_LENGTH)
+    return tuple(value for value in values if value and can_mask(value))
 
 
 def _long(path: str) -> tuple[str, ...]:

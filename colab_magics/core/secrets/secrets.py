@@ -58,7 +58,7 @@ class Secret:
     __slots__ = ("_value", "source")
 
     def __init__(self, value: str, source: str) -> None:
-        if len("".join(value.split())) < _SHORTEST:
+        if not masking.can_mask(value):
             raise TokenError(
                 f"the secret from {source} has fewer than {_SHORTEST} characters, too few to mask it safely; "
                 "use a longer one"
@@ -302,7 +302,7 @@ def exposed(literal: str, where: str, then: str = "and give the address without 
     then : str, optional
         What to do beside putting a new one into the token file.
     """
-    if len("".join(literal.split())) >= _SHORTEST:
+    if masking.can_mask(literal):
         masking.register(literal)
     return TokenError(f"{where}: revoke it, make a new one, put that into the token file, {then}")
 
@@ -317,7 +317,7 @@ def refuse_token_argument(text: str) -> NoReturn:
     """
     if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", text) and len(text) < 40:
         raise TokenError(f"a token is given by its name, as secret:{text}; never itself")
-    if len("".join(text.split())) >= _SHORTEST:
+    if masking.can_mask(text):
         masking.register(text)
     raise TokenError(
         "a secret is given by its name, as in secret:GITHUB_TOKEN, never itself. If what was typed is the secret, it "

@@ -175,7 +175,7 @@ def _fill(found: TokenFile, content: bytes) -> str:
 def _take(found: TokenFile, data: dict[str, object]) -> str:
     values = list(_values(data))
     for _, _, key, value in values:  # all of them first, before anything can be shown
-        if key not in {"username", "app_key"} and isinstance(value, str) and len("".join(value.split())) >= _SHORTEST:
+        if key not in {"username", "app_key"} and isinstance(value, str) and masking.can_mask(value):
             masking.register(value.strip())
     if not isinstance(data.get("secrets", {}), dict):
         return 'must have an object under "secrets": {"secrets": {"DATASET_LINK": "..."}}'
