@@ -131,8 +131,8 @@ class Kernel:
         message = self.client.session.msg(kind, content)
         self.client.control_channel.send(message)
         request = message["header"]["msg_id"]
-        while True:  # get_msg raises if nothing comes
-            answer = self.client.control_channel.get_msg(timeout=30)
+        while True:  # it raises if nothing comes
+            answer = self.client.get_control_msg(timeout=30)
             if answer["parent_header"].get("msg_id") == request:
                 return Said([answer])
 
