@@ -54,11 +54,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(autouse=True)
-def clean_room(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test has an empty working folder, a home with caches of its own, and no settings of another test."""
+@pytest.fixture
+def no_settings() -> Iterator[None]:
+    """No test leaves settings to the next: undoing what it set in a sandbox brings back those of the sandbox."""
+    yield
     for name in [name for name in os.environ if name.startswith("COLAB_MAGICS_")]:
         del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def clean_room(
+    no_settings: None,  # first, so that it ends after monkeypatch
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every test has an empty working folder, and a home with caches of its own."""
     home, work = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("work")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
