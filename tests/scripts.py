@@ -99,11 +99,13 @@ def watched(*secrets: str, script: str) -> Iterator[list[str]]:
     """Look at the arguments and the environment of every process that begins; yield what gave a secret away.
 
     The shell that runs `script` was given its environment by its user, and so were its own forks until they become
-    another program: those are left out.
+    another program: those are left out. So is what another worker started, whose test may have the same secret.
     """
     leaks: list[str] = []
     over = threading.Event()
     others = {name for name in os.listdir("/proc") if name.isdigit()}
+    worker = "PYTEST_XDIST_WORKER="
+    ours = f"{worker}{os.environ.get(worker[:-1])}\0"
 
     def look() -> None:
         while not over.wait(0.002):  # at this pace it leaves the processor to those whom it watches
@@ -114,6 +116,8 @@ def watched(*secrets: str, script: str) -> Iterator[list[str]]:
                     # The arguments first: what a fork was given changes when it becomes another program.
                     arguments = Path("/proc", name, "cmdline").read_text(errors="replace")
                     environment = Path("/proc", name, "environ").read_text(errors="replace")
+                    if worker in environment and ours not in environment:
+                        continue
                     leaks.extend(f"arguments: {arguments}" for secret in secrets if secret in arguments)
                     if script not in arguments and arguments:
                         leaks.extend(f"environment of {arguments}" for secret in secrets if secret in environment)
