@@ -6,10 +6,20 @@
 `kills`: a writer makes and rewrites files, 1 kB to 200 MB: checkpoints written in place (a zip, as torch.save makes),
 others written beside and renamed, logs that grow. A kernel keeps its folder. Again and again one of kernel, keeper and
 writer is killed, and started again. All the while everything at DEST is read: a file is *torn* when it is not a whole
-version of what was written; *late* is how long a whole version that stands still in SOURCE was not at DEST; *lost* are
-those files for which that was longer than an interval, a transfer and a restart. The others are the loop of
-huggingface_hub's CommitScheduler with a folder in place of the Hub (in the kernel, by time stamps, whole files), and
-`cp -ru` every interval, as from cron.
+version of what was written.
+
+Of every version that stands whole and unchanged in SOURCE and not at DEST it is noted how long that has been so:
+*late*, by the clock on the wall. What is killed all the time cannot be on time by that clock, so *lost* goes by its
+own: a version is lost when it is not at DEST although processes that copy have lived for an interval and `ALLOWED`
+seconds since it was written (in sum, over all kills; what a kill ended counts), or when it is not there at the end,
+when nothing has been killed for as long.
+
+The others are huggingface_hub's CommitScheduler itself, its Hub replaced by a folder (it runs in the kernel; a commit
+takes its place as one, and a content that is not what its hash said is refused, as the Hub does), and `cp -ru` every
+interval, as from cron. At each of them as many kills are made, with as much time between two: on kernel and writer, or
+on cron with its `cp` and writer.
+
+Long runs can be had in parts: each `--rows FILE` adds its rows to FILE, and `table` prints the sum.
 """
 
 from __future__ import annotations
@@ -28,9 +38,10 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 EVERY = 2.0  # seconds
-ALLOWED = 30.0  # seconds for holding still, a transfer and a restart, on a machine that others use too
+ALLOWED = 10.0  # seconds for two looks and a transfer of all that waits, on a machine that others use too
 
 WRITER = """
 import io, os, random, sys, time, zipfile, hashlib
@@ -75,21 +86,30 @@ time.sleep(1e6)
 """
 
 SCHEDULER = """
-import os, sys, time
+import hashlib, os, shutil, sys, time
+from huggingface_hub import CommitScheduler, HfApi
 source, dest, every = sys.argv[1], sys.argv[2], float(sys.argv[3])
-uploaded = {}
-while True:
-    found = []
-    for name in os.listdir(source):
-        status = os.stat(f"{source}/{name}")
-        if not name.endswith(".tmp") and uploaded.get(name) != status.st_mtime:
-            found.append((name, status))
-    for name, status in found:  # one commit: as many bytes as each file had when it was listed
-        with open(f"{source}/{name}", "rb") as file, open(f"{dest}/.new", "wb") as copy:
-            copy.write(file.read(status.st_size))
-        os.replace(f"{dest}/.new", f"{dest}/{name}")
-        uploaded[name] = status.st_mtime
-    time.sleep(every)
+class Hub(HfApi):
+    def create_repo(self, repo_id, **_):
+        return type("Repo", (), {"repo_id": repo_id})
+    def create_commit(self, operations, **_):
+        shutil.rmtree(f"{dest}/.commit", ignore_errors=True)
+        os.mkdir(f"{dest}/.commit")
+        for operation in operations:
+            said = operation.upload_info.sha256
+            with operation.as_file() as file, open(f"{dest}/.commit/{operation.path_in_repo}", "wb") as copy:
+                digest = hashlib.sha256()
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
+                    copy.write(piece)
+            if digest.digest() != said:
+                raise ValueError("not what was said")
+        for operation in operations:
+            os.replace(f"{dest}/.commit/{operation.path_in_repo}", f"{dest}/{operation.path_in_repo}")
+scheduler = CommitScheduler(
+    repo_id="me/kept", folder_path=source, every=every / 60, ignore_patterns="*.tmp", hf_api=Hub()
+)
+time.sleep(1e6)
 """
 
 CRON = """
@@ -98,11 +118,22 @@ while True:
     subprocess.run(["cp", "-ru", f"{sys.argv[1]}/.", sys.argv[2]], stderr=subprocess.DEVNULL)
     time.sleep(float(sys.argv[3]))
 """
+WAYS = {"keep": KEEP, "CommitScheduler": SCHEDULER, "cp -ru": CRON}
+VICTIMS = {"keep": ["kernel", "keeper", "writer"]}  # of the others, what copies is the kernel itself
+HEADS = ["way", "kills", "versions read", "torn", "torn at the end", "lost", "late, median", "late, worst"]
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[bytes]:
     """Start a program that is given as text."""
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program and what it runs (a keeper is not of its group)."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def is_whole(path: Path) -> bool:
@@ -127,8 +158,17 @@ class Watch:
         self.seen: dict[str, tuple[int, ...]] = {}
         self.torn: set[tuple[object, ...]] = set()
         self.lost: set[tuple[object, ...]] = set()
-        self.late: list[float] = []
+        self.late: dict[tuple[object, ...], float] = {}  # how late a version is, or was when it came or went
         self.read = 0
+        self.lived, self.copier, self.looked = 0.0, 0, time.time()  # how long what copies has lived, and which it is
+        self.stood: dict[tuple[object, ...], float] = {}  # how long it had, when a version was seen first
+
+    def live(self, copier: int) -> None:
+        """Count the time since the last call for what copies, if it is still the same, and lives."""
+        now = time.time()
+        if copier and copier == self.copier and is_alive(copier):
+            self.lived += now - self.looked
+        self.copier, self.looked = copier, now
 
     def look(self) -> None:
         """Read what is new at DEST, and note what of SOURCE is not there."""
@@ -152,12 +192,14 @@ class Watch:
                 continue
             try:
                 status, age = os.stat(entry.path), time.time() - os.stat(entry.path).st_mtime
+                version = entry.name, status.st_mtime_ns
+                since = self.stood.setdefault(version, self.lived)
                 if age < EVERY or same(Path(entry.path), self.dest / entry.name):
                     continue
                 if is_whole(Path(entry.path)) and os.stat(entry.path).st_mtime_ns == status.st_mtime_ns:
-                    self.late.append(age)
-                    if age > EVERY + ALLOWED:
-                        self.lost.add((entry.name, status.st_mtime_ns))
+                    self.late[version] = age
+                    if self.lived - since > EVERY + ALLOWED:
+                        self.lost.add(version)
             except FileNotFoundError:
                 continue
 
@@ -178,6 +220,14 @@ class Watch:
             time.sleep(1)
 
 
+def is_alive(number: int) -> bool:
+    """Tell whether a process lives."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except OSError:
+        return False
+
+
 def same(one: Path, other: Path) -> bool:
     """Tell whether two files are the same version: their beginnings say which that is."""
     if not other.exists() or one.stat().st_size != other.stat().st_size:
@@ -195,8 +245,7 @@ def keeper_of(home: Path) -> int:
 
 
 def kills(way: str, count: int, folder: Path, largest: float, seed: int, gap: float) -> list[object]:
-    """Return a row of the table."""
-    code = {"keep": KEEP, "scheduler": SCHEDULER, "cp -ru": CRON}[way]
+    """Return a row of the table; how late each late version was stands at its end."""
     dice = random.Random(seed)
     with tempfile.TemporaryDirectory(dir=folder) as made:
         home, source, dest = (Path(made, name) for name in ("home", "source", "dest"))
@@ -204,17 +253,19 @@ def kills(way: str, count: int, folder: Path, largest: float, seed: int, gap: fl
             each.mkdir()
         os.environ |= {"HOME": str(home), "XDG_CACHE_HOME": f"{home}/.cache", "XDG_STATE_HOME": f"{home}/.local/state"}
         watch = Watch(source, dest)
-        kernel, writer = start(code, source, dest, EVERY), start(WRITER, source, seed, largest)
-        killed = {"kernel": 0, "keeper": 0, "writer": 0}
+        kernel, writer = start(WAYS[way], source, dest, EVERY), start(WRITER, source, seed, largest)
+        killed = 0
         try:
             while not watch.read:  # a busy machine takes its time to start both
                 watch.look()
                 time.sleep(0.05)
-            while sum(killed.values()) < count:
+            while killed < count:
                 ends = time.monotonic() + dice.random() * 2 * gap
+                watch.live(keeper_of(home) if way == "keep" else kernel.pid)
                 watch.look()
                 time.sleep(max(0.0, ends - time.monotonic()))
-                victim = dice.choice(["kernel", "keeper", "writer"] if way == "keep" else ["kernel", "writer"])
+                watch.live(keeper_of(home) if way == "keep" else kernel.pid)
+                victim = dice.choice(VICTIMS.get(way, ["kernel", "writer"]))
                 if victim == "keeper":
                     if not (number := keeper_of(home)):
                         continue
@@ -222,35 +273,39 @@ def kills(way: str, count: int, folder: Path, largest: float, seed: int, gap: fl
                         os.kill(number, signal.SIGKILL)
                     except ProcessLookupError:
                         continue
+                elif victim == "kernel":
+                    end(kernel)
+                    kernel = start(WAYS[way], source, dest, EVERY)
                 else:
-                    process = kernel if victim == "kernel" else writer
-                    process.kill()
-                    process.wait()
-                    if victim == "kernel":
-                        kernel = start(code, source, dest, EVERY)
-                    else:
-                        writer = start(WRITER, source, dice.randrange(1 << 30), largest)
-                killed[victim] += 1
-            writer.kill()
-            writer.wait()
-            missing = watch.settle(60)
+                    end(writer)
+                    writer = start(WRITER, source, dice.randrange(1 << 30), largest)
+                killed += 1
+            end(writer)
+            missing = watch.settle(EVERY + ALLOWED)
             watch.look()
         finally:
-            for process in (kernel, writer):
-                process.kill()
-                process.wait()
+            end(kernel)
+            end(writer)
             if number := keeper_of(home):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
-        late = sorted(watch.late) or [0.0]
         there = [path for path in dest.iterdir() if path.is_file() and path.name[0] != "."]
         torn_at_end = [path for path in there if not is_whole(path)]
         if wrong := [path.name for path in there if "(kept" in path.name] + missing:
-            print("taken for another's, or missing:", wrong)
-        return [
-            way, sum(killed.values()), watch.read, len(watch.torn), len(torn_at_end),
-            len(watch.lost) + len(missing), f"{late[len(late) // 2]:.1f} s", f"{late[-1]:.1f} s",
-        ]  # fmt: skip
+            print(f"{way}: taken for another's, or missing:", wrong)
+        lost = len(watch.lost | {(name, 0) for name in missing if name not in {each for each, _ in watch.lost}})
+        late = [round(age, 1) for age in watch.late.values()]
+        return [way, killed, watch.read, len(watch.torn), len(torn_at_end), lost, late]
+
+
+def table(rows: list[list[Any]]) -> None:
+    """Print the sums of rows, a way a line."""
+    print("\n".join(["| " + " | ".join(HEADS) + " |", "|---" * len(HEADS) + "|"]))
+    for way in dict.fromkeys(row[0] for row in rows):
+        ours = [row for row in rows if row[0] == way]
+        late = sorted(age for row in ours for age in row[-1]) or [0.0]
+        sums = [sum(row[at] for row in ours) for at in range(1, 6)]
+        print("| " + " | ".join(map(str, [way, *sums, f"{late[len(late) // 2]:.1f} s", f"{late[-1]:.1f} s"])) + " |")
 
 
 def cpu_of(number: int) -> float:
@@ -318,20 +373,25 @@ def speed(folder: Path, rounds: int) -> None:
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="+", choices=["kills", "idle", "speed"])
+    parser.add_argument("what", nargs="+", choices=["kills", "table", "idle", "speed"])
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--largest", type=float, default=200e6, help="bytes")
-    parser.add_argument("--ways", nargs="+", default=["keep", "scheduler", "cp -ru"])
+    parser.add_argument("--ways", nargs="+", default=list(WAYS))
+    parser.add_argument("--rows", type=Path, help="the file that rows are added to, and the table is made from")
     parser.add_argument("--gap", type=float, default=1.5, help="seconds between two kills, on average")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     if "kills" in args.what:
-        heads = ["way", "kills", "versions read", "torn", "torn at the end", "lost", "late, median", "late, worst"]
         rows = [kills(way, args.kills, args.folder, args.largest, args.seed, args.gap) for way in args.ways]
-        print("\n".join("| " + " | ".join(map(str, row)) + " |" for row in [heads, ["---"] * len(heads), *rows]))
+        if args.rows:
+            with args.rows.open("a") as file:
+                file.writelines(f"{json.dumps(row)}\n" for row in rows)
+        table(rows)
+    if "table" in args.what:
+        table([json.loads(line) for line in args.rows.read_text().splitlines()])
     if "idle" in args.what:
         idle(args.folder, args.seconds)
     if "speed" in args.what:

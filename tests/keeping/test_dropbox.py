@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trees import fill
 
 from colab_magics.core import Settings
-from colab_magics.core.dropbox import credentials, files
+from colab_magics.core.dropbox import batch, credentials, files
+from colab_magics.core.keeping import keeper as module
 from colab_magics.core.keeping.destinations import ChangedError, Copy, Destination, Held, MovedError, open_destination
 from colab_magics.core.keeping.dropbox import secrets_for
 from colab_magics.core.keeping.keep import keep, kept, restore
+from colab_magics.core.keeping.keeper import Keeper
+from colab_magics.core.keeping.state import Config, State, process
 from colab_magics.errors import TokenError, TransferError
 from colab_magics.sandbox import Sandbox
 
@@ -180,3 +185,75 @@ def test_a_keeper_brings_checkpoints_there_and_back(box: Sandbox) -> None:
     restored = restore("dropbox:/exp1", "fresh")
     assert (Path("fresh") / "ckpt2.pt").read_text() == "2" * 9_000_000
     assert "log/train.txt" in restored.added
+
+
+class TestTogether:
+    """Small files take their places in one call for many."""
+
+    @pytest.fixture
+    def many(self, dest: Destination, monkeypatch: pytest.MonkeyPatch) -> Keeper:
+        """A keeper of 20 small files and one larger, that pushes when it is told to."""
+        monkeypatch.setattr(module, "_STILL", 0.001)
+        Path("work").mkdir()
+        fill(
+            Path("work"),
+            {f"{number}.txt": f"text {number}" for number in range(20)} | {"empty": "", "big": "b" * (5 << 20)},
+        )
+        state = State.of("work")
+        state.write_config(Config(os.path.abspath("work"), "dropbox:/kept", "dropbox:/kept", watch=[process()]))
+        return Keeper(state, secrets_for(Settings.load()))
+
+    def calls(self, box: Sandbox) -> dict[str, int]:
+        made = Counter(request.path.removeprefix("/2/files/") for request in box.requests)
+        box.clear_requests()
+        return made
+
+    def test_one_call_puts_many(self, box: Sandbox, many: Keeper) -> None:
+        """Each is as it would be alone: verified, journaled, with its revision, so that the next push replaces it."""
+        box.clear_requests()
+        many.push()
+        calls = self.calls(box)
+        assert (calls["upload_session/finish_batch_v2"], calls["upload_session/finish"], calls["upload"]) == (1, 1, 0)
+        assert many.progress.failed == many.progress.pending == {}
+        for number in range(10):
+            Path(f"work/{number}.txt").write_text("newer")
+        many.push()
+        assert self.calls(box)["upload_session/finish_batch_v2"] == 1
+        there = {path.name: path.read_text() for path in (box.root / "dropbox" / "kept").iterdir()}
+        assert there == {path.name: path.read_text() for path in Path("work").iterdir()}
+        many.push()
+        assert not set(self.calls(box)) - {"list_folder", "get_metadata"}
+
+    def test_what_is_unusual_goes_its_own_way(
+        self, box: Sandbox, many: Keeper, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What another changed is kept beside, what moves is put later, what is cut short not at all."""
+        many.push()
+        there = box.root / "dropbox" / "kept"
+        (there / "1.txt").write_text("theirs")
+        for number in range(4):
+            Path(f"work/{number}.txt").write_text("newer")
+        Path("work/3.txt").write_text("")
+        sent, changes = batch.upload_small, iter(["newest"])
+
+        def change(*args: Any) -> Any:
+            if new := next(changes, None):
+                Path("work/2.txt").write_text(new)
+            return sent(*args)
+
+        monkeypatch.setattr(batch, "upload_small", change)
+        many.push()
+        many.push()
+        assert (there / "0.txt").read_text() == "newer"
+        assert sorted(path.read_text() for path in there.glob("1*(kept*")) == ["newer"]
+        assert ((there / "1.txt").read_text(), (there / "2.txt").read_text()) == ("theirs", "newest")
+        assert (there / "3.txt").read_text() == "text 3"
+        assert "cut short" in many.progress.pending["3.txt"]
+
+    def test_an_answer_that_is_lost_is_asked_for_again(self, box: Sandbox, many: Keeper) -> None:
+        """What stands there by then is known to be ours; what one file is refused is that file's alone."""
+        box.fail_api("files/upload_session/finish_batch_v2", status=503, after_work=True)
+        box.fail_api("files/upload_session/start", status=409, error="path/insufficient_space", skip=3)
+        many.push()
+        assert len(list((box.root / "dropbox" / "kept").iterdir())) == 22
+        assert many.progress.failed == {}

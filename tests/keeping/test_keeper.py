@@ -11,6 +11,7 @@ import pytest
 from keepers import keeper, tree
 
 from colab_magics.core.keeping import folder
+from colab_magics.core.keeping import keep as keeping
 from colab_magics.core.keeping import keeper as module
 from colab_magics.core.keeping.source import natural
 
@@ -197,6 +198,28 @@ class TestNothingIsLost:
         keeper().push()
         assert tree() == {"a.txt": "ccc"}
 
+    def test_what_a_kill_ended_holds_up_nothing_else(self, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The next keeper begins with the rest, and with another one of those that were begun."""
+        for number, name in enumerate(("big", "bigger", "a.txt", "b.txt"), 1):
+            put(work / name, name, number)
+        begun: list[str] = []
+        put_whole = folder.FolderDestination.put
+
+        def killed(self: folder.FolderDestination, name: str, *more: Any) -> Any:
+            begun.append(name)
+            if name.startswith("big"):
+                raise KeyboardInterrupt
+            return put_whole(self, name, *more)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(folder.FolderDestination, "put", killed)
+            for _ in range(4):
+                with pytest.raises(KeyboardInterrupt):
+                    keeper().push()
+        assert begun == ["big", "bigger", "a.txt", "b.txt", "big", "bigger"]
+        keeper().push()
+        assert len(tree()) == 4
+
     def test_a_copy_that_is_gone_is_made_again_by_the_next_keeper(self, work: Path) -> None:
         """Somebody emptied DEST; a journal that was cut short in the middle of a line is read as far as it goes."""
         put(work / "a.txt", "a", 1_000_000)
@@ -293,5 +316,10 @@ class TestChoice:
         (work / "latest.csv").symlink_to("a.csv")
         (work / "around.csv").symlink_to(".")
         (work / "nowhere.csv").symlink_to("gone")
-        keeper(include=["*.csv"], exclude=["tmp/"]).push()
+        (work / "loop.csv").symlink_to("loop.csv")
+        kept = keeper(include=["*.csv"], exclude=["tmp/"])
+        kept.push()
         assert tree() == {"a.csv": "a.csv", "latest.csv": "a.csv"}
+        assert kept.progress.failed == {}
+        kept.write()
+        assert "around.csv: a symlink to a folder is not followed" in repr(keeping._status(kept.state, kept.config))

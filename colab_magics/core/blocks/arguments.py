@@ -60,7 +60,18 @@ class Arguments(argparse.ArgumentParser):
         return self.read([word.value for word in words[:taken]]), list(words[taken:])
 
     def error(self, message: str) -> NoReturn:
-        """Raise what is wrong."""
+        """Raise what is wrong, in words that say what to write."""
+        if found := re.fullmatch(r"argument (\S+): expected .* arguments?", message):
+            action = next(action for action in self._actions if "/".join(action.option_strings) == found[1])
+            values = [action.metavar] if isinstance(action.metavar, str) else action.metavar or [action.dest.upper()]
+            message = f"{found[1]} is followed by {' '.join(values)}"
+        elif found := re.fullmatch(r"the following arguments are required: (.+)", message):
+            places = [str(action.metavar or action.dest) for action in self._actions if not action.option_strings]
+            message = f"missing: {found[1]}; write {self.prog} {' '.join(places)}"
+        elif found := re.fullmatch(r"argument (\S+): not allowed with argument (\S+)", message):
+            message = f"{found[2]} and {found[1]} exclude each other; leave one out"
+        elif found := re.fullmatch(r"argument (\S+): ignored explicit argument .*", message):
+            message = f"{found[1]} takes no value"
         raise PlanError(message)
 
     def read(self, words: Sequence[str]) -> argparse.Namespace:

@@ -12,7 +12,16 @@ from pathlib import Path
 
 from colab_magics.errors import ArchiveError, ColabMagicsError, LayoutError, TransferError
 
-__all__ = ["Budget", "check_limits", "check_room", "check_writable", "disk_errors", "free_room_noted", "size_text"]
+__all__ = [
+    "Budget",
+    "are_together",
+    "check_limits",
+    "check_room",
+    "check_writable",
+    "disk_errors",
+    "free_room_noted",
+    "size_text",
+]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _ASKED = 1 << 25  # bytes that are written between two looks at the room on the disk
@@ -215,9 +224,18 @@ def _at(error: OSError) -> str:
     return f" ({error.filename})" if error.filename else ""
 
 
-def _free(path: Path) -> int:
+def are_together(one: Path, other: Path) -> bool:
+    """Tell whether two places, that are there or will be, are on one disk."""
+    return _existing(one).stat().st_dev == _existing(other).stat().st_dev
+
+
+def _existing(path: Path) -> Path:
     place = Path(os.path.abspath(path))
     while not place.exists():
         place = place.parent
-    usage = shutil.disk_usage(place)
+    return place
+
+
+def _free(path: Path) -> int:
+    usage = shutil.disk_usage(_existing(path))
     return usage.free if usage.total else sys.maxsize  # some file systems do not say

@@ -20,6 +20,7 @@ __all__ = [
     "Package",
     "StepResult",
     "SyncResult",
+    "readable",
 ]
 
 _NAMED = 5  # files that a status names
@@ -219,8 +220,12 @@ class KeepStatus:
         The files that are there under another name, as somebody else changed what had theirs.
     unconfirmed : str
         How many copies are verified but not confirmed, where the destination could confirm them.
-    status : {'keeping', 'up-to-date', 'ended', 'planned'}
-        Whether a process keeps it, did so already, does not any more, or would.
+    status : {'keeping', 'up-to-date', 'ending', 'ended', 'planned'}
+        Whether a process keeps it, did so already, is about to end, does not any more, or would.
+    until : float or None
+        When a process that is about to end gives up what it could not copy, in seconds since the epoch.
+    notes : list of str
+        What may be a typing error of the call that began it.
     """
 
     source: Path
@@ -233,6 +238,8 @@ class KeepStatus:
     beside: dict[str, str] = field(default_factory=dict)
     unconfirmed: str = ""
     status: str = "keeping"
+    until: float | None = None
+    notes: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         here = Path.cwd()
@@ -242,18 +249,29 @@ class KeepStatus:
         counts = ((self.pending, "not there yet"), (self.failed, "failed"), (self.beside, "beside another's"))
         parts += [f"{len(names)} {what}" for names, what in counts if names]
         parts += [self.unconfirmed] if self.unconfirmed else []
-        parts += [f"last verified at {time.strftime('%H:%M:%S', time.localtime(self.last))}"] if self.last else []
-        return f"{source} -> {self.dest}: {', '.join(parts)}"
+        parts += [f"last verified at {_clock(self.last)}"] if self.last else []
+        parts += [f"tries until {_clock(self.until)}"] if self.until else []
+        return f"{source} -> {self.dest}: {'; '.join([', '.join(parts), *self.notes])}"
 
     def problems(self) -> list[str]:
         """List what is not there as it has to be, a few lines at most."""
-        lines = [f"{name} is not at {self.dest} yet: {why}; it is tried again" for name, why in self.failed.items()]
-        lines += [f"{name} is not at {self.dest} yet: it {why}" for name, why in self.pending.items()]
+        late = f"is not at {self.dest} yet:"
+        lines = [f"{readable(name)} {late} {why}; it is tried again" for name, why in self.failed.items()]
+        lines += [f"{readable(name)} {late} it {why}" for name, why in self.pending.items()]
         lines += [
-            f"{name} was changed at {self.dest} by another, and is kept beside that as {at}"
+            f"{readable(name)} was changed at {self.dest} by another, and is kept beside that as {readable(at)}"
             for name, at in self.beside.items()
         ]
         return lines if len(lines) <= _NAMED else [*lines[:_NAMED], f"... and {len(lines) - _NAMED} more"]
+
+
+def readable(name: str) -> str:
+    """Return a name as it can be printed, on one line."""
+    return name if name.isprintable() else repr(name)
+
+
+def _clock(moment: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(moment))
 
 
 class KeepStatuses(list[KeepStatus]):

@@ -25,10 +25,12 @@ __all__ = [
     "PIECE",
     "Digests",
     "Entry",
+    "commit_of",
     "delete",
     "digests_of",
     "download",
     "entry_of",
+    "finished_before",
     "list_folder",
     "list_shared",
     "metadata",
@@ -190,9 +192,7 @@ def upload(
         When it did not arrive.
     """
     shown, whole = f"dropbox:{path}", hashlib.sha256()
-    # Written over the revision that was named and no other, or where nothing stands yet.
-    commit = {"path": path, "mute": True, "mode": {".tag": "update", "update": rev} if rev else "add"}
-    commit["client_modified"] = datetime.fromtimestamp(int(mtime), tz=timezone.utc).strftime(_TIME)
+    commit = commit_of(path, rev, mtime)
 
     if size <= PIECE:
         content = next(pieces, b"")
@@ -211,6 +211,15 @@ def upload(
     if entry.hash != whole.hexdigest():
         raise TransferError(f"{shown} does not hold what was sent; it is sent again")
     return entry
+
+
+def commit_of(path: str, rev: str | None, mtime: float) -> dict[str, Any]:
+    """Return the ``CommitInfo`` that writes over the revision `rev` and no other, or where nothing stands yet."""
+    if not path.isascii() and path != path.encode("utf-8", "replace").decode():
+        raise TransferError(f"dropbox:{path!r} has a name that is no text, which Dropbox does not take; rename it")
+    made = datetime.fromtimestamp(int(mtime), tz=timezone.utc).strftime(_TIME)
+    mode = {".tag": "update", "update": rev} if rev else "add"
+    return {"path": path, "mute": True, "mode": mode, "client_modified": made}
 
 
 def _append_all(
@@ -247,12 +256,17 @@ def _finish(api: Api, cursor: dict[str, Any], commit: dict[str, Any], digest: st
             "files/upload_session/finish", {"cursor": cursor, "commit": commit}, b"", shown
         )
     except ApiError as error:
-        if error.tags[:1] != ("lookup_failed",) or not _LOST.intersection(error.tags):
-            raise
-        # An earlier try did it, although its answer did not arrive.
-        found = api.call("files/get_metadata", {"path": commit["path"]}, shown)
-        if found.get("content_hash") != digest:
-            raise
+        return finished_before(api, commit["path"], error, digest)
+    return found
+
+
+def finished_before(api: Api, path: str, error: ApiError, digest: str) -> dict[str, Any]:
+    """Return what stands there if an earlier try, whose answer did not arrive, has put it; else raise `error`."""
+    if error.tags[:1] != ("lookup_failed",) or not _LOST.intersection(error.tags):
+        raise error
+    found: dict[str, Any] = api.call("files/get_metadata", {"path": path}, f"dropbox:{path}")
+    if found.get("content_hash") != digest:
+        raise error
     return found
 
 

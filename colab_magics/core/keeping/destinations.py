@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
-__all__ = ["ChangedError", "Copy", "Destination", "Held", "MovedError", "open_destination"]
-
-PIECE = 1 << 22  # bytes read at a time: each is handed to another thread, which a busy machine takes long for
+__all__ = ["Batches", "ChangedError", "Copy", "Destination", "Held", "MovedError", "Put", "open_destination"]
 
 
 class ChangedError(Exception):
@@ -60,7 +58,7 @@ class Held:
     file: BinaryIO
     status: os.stat_result
 
-    def pieces(self, size: int = PIECE) -> Iterator[bytes]:
+    def pieces(self, size: int) -> Iterator[bytes]:
         """Read it from its beginning to its end, in pieces of `size` bytes (the last may be shorter).
 
         Raises
@@ -88,9 +86,33 @@ class Held:
             raise MovedError
 
 
+class Put(NamedTuple):
+    """What `Destination.put` takes: the file, its name, and what it replaces."""
+
+    name: str
+    held: Held
+    replaces: Copy | None
+
+
 def version(status: os.stat_result) -> tuple[int, int, int, int]:
     """Return what differs when a file is written to, or another takes its place."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+class Batches(Protocol):
+    """Puts small files at a destination, several at once.
+
+    Attributes
+    ----------
+    most, largest : int
+        How many it takes, and of how many bytes each.
+    """
+
+    most: int
+    largest: int
+
+    def put(self, puts: Sequence[Put]) -> list[Copy | Exception]:
+        """Put each as by `Destination.put`; return of each what that returns or raises."""
 
 
 class Destination(Protocol):
@@ -102,10 +124,13 @@ class Destination(Protocol):
         What messages call it.
     unconfirmed : str
         What a status says of copies of which `confirmed` knows nothing; empty where a verified copy is a safe one.
+    batches : Batches or None
+        What puts small files there together, where that gains anything.
     """
 
     shown: str
     unconfirmed: str
+    batches: Batches | None
 
     def copies(self) -> dict[str, Copy]:
         """Return every file that stands there, but for what is put at this moment; none where there is no DEST yet."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from colab_magics.core.common.addresses import DROPBOX
 from colab_magics.core.common.attributes import set_mtime
 from colab_magics.core.common.settings import Settings
-from colab_magics.core.dropbox import files
+from colab_magics.core.dropbox import batch, files
 from colab_magics.core.dropbox.api import Api, ApiError
 from colab_magics.core.dropbox.credentials import LoginCredentials, login_of
-from colab_magics.core.keeping.destinations import ChangedError, Copy, Held
+from colab_magics.core.keeping.destinations import Batches, ChangedError, Copy, Held, Put
 from colab_magics.core.secrets.secrets import Secret
 from colab_magics.errors import TokenError, TransferError
 
@@ -57,6 +58,7 @@ class DropboxDestination:
         self._root = address_of(dest).removeprefix("dropbox:").rstrip("/")
         login = LoginCredentials(secrets["app_key"], Secret(secrets["refresh_token"], "the login to Dropbox"))
         self._api = Api(login, secrets.get("dropbox_url", DROPBOX))
+        self.batches: Batches | None = _Batches(self._api, self._root)
 
     def copies(self) -> dict[str, Copy]:
         """Return every file that stands there."""
@@ -106,18 +108,48 @@ class DropboxDestination:
         """Do nothing: Dropbox itself forgets an upload that nobody finished."""
 
 
+class _Batches:
+    """Puts small files there, many in one call, which would take a call each otherwise."""
+
+    most, largest = batch.MOST, batch.SMALL
+
+    def __init__(self, api: Api, root: str) -> None:
+        self._api, self._root = api, root
+
+    def put(self, puts: Sequence[Put]) -> list[Copy | Exception]:
+        """Put each as by `DropboxDestination.put`; return of each what that returns or raises."""
+        with _told():
+            results = batch.upload_small(self._api, [self._small(put) for put in puts])
+        return [self._result(result) for result in results]
+
+    def _small(self, put: Put) -> batch.Small:
+        held, rev = put.held, put.replaces.mark if put.replaces else None
+        return batch.Small(f"{self._root}/{put.name}", partial(_content, held), held.check, rev, held.status.st_mtime)
+
+    @staticmethod
+    def _result(result: files.Entry | Exception) -> Copy | Exception:
+        return _copy(result) if isinstance(result, files.Entry) else _meant(result)
+
+
+def _content(held: Held) -> bytes:
+    return b"".join(held.pieces(batch.SMALL))
+
+
 def _copy(found: files.Entry) -> Copy:
     return Copy(found.size, found.rev, found.hash, int(found.mtime) * 1_000_000_000)
 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Tell a conflict as what it is, and a login that is no longer good as what may be better later."""
+    """Raise what is meant by an error of the API."""
     try:
         yield
-    except ApiError as error:
-        if "conflict" in error.tags:
-            raise ChangedError from None
-        raise
-    except TokenError as error:
-        raise TransferError(str(error)) from None
+    except (ApiError, TokenError) as error:
+        raise _meant(error) from None
+
+
+def _meant(error: Exception) -> Exception:
+    """Return a conflict as what it is, and a login that is no longer good as what may be better later."""
+    if isinstance(error, ApiError) and "conflict" in error.tags:
+        return ChangedError()
+    return TransferError(str(error)) if isinstance(error, TokenError) else error

@@ -18,9 +18,9 @@ from pathlib import Path
 import colab_magics
 from colab_magics.core.common import cancellation, drive, hooks
 from colab_magics.core.common.attributes import move
-from colab_magics.core.common.disk import check_room, disk_errors
+from colab_magics.core.common.disk import are_together, check_room, disk_errors
 from colab_magics.core.common.progress import SILENT, Progress
-from colab_magics.core.common.results import KeepStatus, SyncResult
+from colab_magics.core.common.results import KeepStatus, SyncResult, readable
 from colab_magics.core.common.selection import Selection
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.common.symlinks import free_name
@@ -34,7 +34,10 @@ __all__ = ["keep", "kept", "news", "restore"]
 _EVERY = 300.0  # seconds
 _LOOK = 0.1  # seconds between two looks at how far a keeper is
 _START = 30.0  # seconds that a keeper has to start
+_STARTS = 3  # how often it is started when something kills it meanwhile
+_LOG = "keeper.log"  # what a keeper that fails has said
 _AFTER_RUN, _AT_EXIT = 30.0, 4.0  # seconds to wait for a push; Jupyter kills a kernel 5 seconds after asking it to end
+_REFUSED = 60.0  # seconds after which nobody waits any more for a keeper that ends, but cannot copy all
 _SUPERVISE = 1.0  # seconds between two looks at whether a keeper lives
 # What a keeper's environment has. The rest, a token maybe, is not for everybody who may read it.
 _ENVIRONMENT = re.compile(
@@ -95,12 +98,13 @@ def keep(
     place, absolute, secrets = _places(source, dest, settings)
     state = State.of(place)
     with state.changing():
-        before, is_running = state.config(), state.progress().is_running
+        before, known = state.config(), state.progress()
+        is_running = known.is_running
         if before and is_running and before.dest != absolute:
             raise LayoutError(
                 f"{os.fspath(source)!r} is kept at {before.shown} already; stop that first: keep {source} --stop"
             )
-        watch = {one for one in before.watch if alive(one)} if before and is_running else set()
+        watch = {one for one in before.watch if alive(one)} if before and not known.ended else set()
         if lasts and not (before and is_running and not before.watch):
             watch.add(process())
         config = Config(
@@ -115,8 +119,9 @@ def keep(
             request=before.request if before else 0.0,
         )
         is_new = not is_running or config != before
+        notes = _notes(source, place, dest, absolute) if is_new else []
         if dry_run:
-            return _status(state, config, "planned" if is_new else "up-to-date")
+            return _status(state, config, "planned" if is_new else "up-to-date", notes)
         with disk_errors(place, os.fspath(source)):
             place.mkdir(parents=True, exist_ok=True)
         if is_new:
@@ -127,7 +132,7 @@ def keep(
         _mine[state.folder] = secrets
         hooks.after_run["keep"] = _after_run
         _supervise()
-    return _status(state, config, "keeping" if is_new else "up-to-date")
+    return _status(state, config, "keeping" if is_new else "up-to-date", notes)
 
 
 def kept(
@@ -153,18 +158,17 @@ def kept(
     LayoutError
         When that folder was never kept.
     """
-    states = State.every()
+    states, settings = State.every(), settings or Settings.load()
     if source is not None:
-        states = [State.of(drive.expand(source, settings or Settings.load()))]
+        states = [State.of(drive.expand(source, settings))]
         if states[0].config() is None:
             raise LayoutError(f"{os.fspath(source)!r} is not kept; keep {source} DEST begins to")
-    running = [state for state in states if state.config() and state.progress().is_running]
     if now or stop:
-        for state in running:
+        begun = [state for state in states if state.config() and not state.progress().ended]
+        for state in begun:
             _ask(state, stop=stop)
-        _wait(running, float("inf"), stop=stop)
-    if stop:
-        for state in running:
+        _wait(begun, float("inf"), settings, stop=stop)
+        for state in begun if stop else ():
             _mine.pop(state.folder, None)
     return [_status(state, config) for state in states if (config := state.config())]
 
@@ -279,9 +283,9 @@ def _places(
     if place.exists() and not place.is_dir():
         raise LayoutError(f"{os.fspath(source)!r} is a file; keep its folder, with --include for it alone")
     if os.fspath(dest).startswith("dropbox:"):
-        from colab_magics.core.keeping.dropbox import address_of, secrets_for  # here: a folder needs no network
+        from colab_magics.core.keeping.dropbox import address_of  # here: a folder needs no network
 
-        return place, address_of(os.fspath(dest)), secrets_for(settings)
+        return place, address_of(os.fspath(dest)), _secrets(os.fspath(dest), settings)
     there = Path(os.path.realpath(drive.expand(dest, settings)))
     if there.exists() and not there.is_dir():
         raise LayoutError(f"{os.fspath(dest)!r} is a file, and has to be a folder; give another place")
@@ -293,15 +297,48 @@ def _places(
     return place, str(there), {}
 
 
+def _notes(source: str | os.PathLike[str], place: Path, dest: str | os.PathLike[str], absolute: str) -> list[str]:
+    """Say what a typing error would have brought about."""
+    notes = [] if place.exists() else [f"{os.fspath(source)} was not there, and is made"]
+    is_plain = not os.fspath(dest).startswith(("dropbox:", "drive:"))
+    if is_plain and are_together(place, Path(absolute)):
+        notes.append(f"{os.fspath(dest)} is on the same disk as {os.fspath(source)}, and is lost together with it")
+    return notes
+
+
+def _secrets(dest: str, settings: Settings) -> dict[str, str]:
+    """Return what a keeper needs to know to write to DEST."""
+    if not dest.startswith("dropbox:"):
+        return {}
+    from colab_magics.core.keeping.dropbox import secrets_for  # here: a folder needs no network
+
+    return secrets_for(settings)
+
+
 def _start(state: State, secrets: dict[str, str]) -> None:
     """Start a keeper, and wait until it works."""
+    for _ in range(_STARTS):
+        child = _started(state, secrets)
+        ends = time.monotonic() + _START
+        while state.progress().keeper[0] != child.pid and child.poll() is None and time.monotonic() < ends:
+            time.sleep(_LOOK / 5)
+        if state.progress().keeper[0] == child.pid:
+            threading.Thread(target=child.wait, daemon=True, name="keeper").start()  # so that no zombie is left
+            return
+        if child.poll() is None or child.returncode >= 0:
+            break
+    lines = (state.folder / _LOG).read_text("utf-8", "replace").splitlines() or [f"status {child.poll()}"]
+    raise TransferError(f"the process that keeps files did not start: {lines[-1]}")
+
+
+def _started(state: State, secrets: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a keeper."""
     code = "import sys; from colab_magics.core.keeping.keeper import main; sys.exit(main())"
     env = {name: value for name, value in os.environ.items() if _ENVIRONMENT.fullmatch(name)}
     package = str(Path(colab_magics.__file__).parents[1])
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [package, env.get("PYTHONPATH")]))
     given = {name: value for name, value in os.environ.items() if _NETWORK.fullmatch(name)}
-    log = state.folder / "keeper.log"
-    with open(log, "wb") as errors:
+    with open(state.folder / _LOG, "wb") as errors:
         child = subprocess.Popen(
             [sys.executable, "-c", code, str(state.folder)],
             stdin=subprocess.PIPE,
@@ -314,13 +351,7 @@ def _start(state: State, secrets: dict[str, str]) -> None:
     assert child.stdin  # noqa: S101 - it is a pipe
     with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
         pipe.write(json.dumps({"environ": given, "secrets": secrets}).encode())
-    ends = time.monotonic() + _START
-    while state.progress().keeper[0] != child.pid:
-        if child.poll() is not None or time.monotonic() > ends:
-            lines = log.read_text("utf-8", "replace").splitlines() or [f"status {child.returncode}"]
-            raise TransferError(f"the process that keeps files did not start: {lines[-1]}")
-        time.sleep(_LOOK / 5)
-    threading.Thread(target=child.wait, daemon=True, name="keeper").start()  # so that no zombie is left
+    return child
 
 
 def _supervise() -> None:
@@ -331,13 +362,19 @@ def _supervise() -> None:
             time.sleep(_SUPERVISE)
             for folder, secrets in list(_mine.items()):
                 state = State(folder)
-                with contextlib.suppress(Exception), state.changing():  # tried again
-                    progress = state.progress()
-                    if not progress.ended and not progress.is_running and folder in _mine:
-                        _start(state, secrets)
+                with contextlib.suppress(Exception):  # tried again
+                    _revive(state, secrets)
 
     if not any(thread.name == "keepers" for thread in threading.enumerate()):
         threading.Thread(target=work, daemon=True, name="keepers").start()
+
+
+def _revive(state: State, secrets: dict[str, str]) -> None:
+    """Start a keeper again that something has killed."""
+    with state.changing():
+        config, progress = state.config(), state.progress()
+        if config and not progress.ended and not progress.is_running:
+            _start(state, secrets)
 
 
 def _ask(state: State, *, stop: bool = False) -> None:
@@ -345,18 +382,22 @@ def _ask(state: State, *, stop: bool = False) -> None:
     with state.changing():
         config = state.config()
         if config:
-            config.request, config.stop = time.time(), config.stop or stop
+            config.request, config.stop = config.request + 1, config.stop or stop
             state.write_config(config)
 
 
-def _wait(states: Sequence[State], patience: float, *, stop: bool = False) -> None:
+def _wait(states: Sequence[State], patience: float, settings: Settings, *, stop: bool = False) -> None:
     """Wait until keepers have pushed, or ended."""
-    ends = time.monotonic() + patience
+    began = time.monotonic()
     for state in states:
-        while time.monotonic() < ends:
+        while (waited := time.monotonic() - began) < patience:
             config, progress = state.config(), state.progress()
-            if not config or not progress.is_running or (not stop and progress.answered >= config.request):
+            if not config or progress.ended or (not stop and progress.answered == config.request):
                 break
+            if stop and progress.failed and waited > _REFUSED:
+                break  # its status says that it goes on, and until when
+            if not progress.is_running:
+                _revive(state, _mine.get(state.folder) or _secrets(config.dest, settings))
             cancellation.sleep(_LOOK)
 
 
@@ -369,10 +410,10 @@ def _after_run(progress: Progress) -> None:
 
 def _pushed(patience: float) -> list[str]:
     """Have all that this process keeps pushed; return what is not there in time."""
-    states = [state for folder in _mine if (state := State(folder)).progress().is_running]
+    states = [state for folder in _mine if not (state := State(folder)).progress().ended]
     for state in states:
         _ask(state)
-    _wait(states, patience)
+    _wait(states, patience, Settings.load())
     told = [_status(state, config).problems() for state in states if (config := state.config())]
     return [line for lines in told for line in lines]
 
@@ -384,8 +425,9 @@ def _at_exit() -> None:
             sys.stderr.write(f"{line}\n")
 
 
-def _status(state: State, config: Config, status: str | None = None) -> KeepStatus:
+def _status(state: State, config: Config, status: str | None = None, notes: Sequence[str] = ()) -> KeepStatus:
     progress = state.progress()
+    is_ending = progress.is_running and progress.until > 0
     records = state.journal(config.dest).refresh().records
     return KeepStatus(
         Path(config.source),
@@ -397,8 +439,17 @@ def _status(state: State, config: Config, status: str | None = None) -> KeepStat
         max((record.time for record in records.values()), default=None),
         beside={name: record.at for name, record in records.items() if record.at != name},
         unconfirmed=progress.unconfirmed,
-        status=status or ("keeping" if progress.is_running else "ended"),
+        status=status or ("ending" if is_ending else "keeping" if progress.is_running else "ended"),
+        until=progress.until if is_ending else None,
+        notes=[*notes, *_links(progress.linked)],
     )
+
+
+def _links(linked: list[str]) -> list[str]:
+    if not linked:
+        return []
+    more = f" and {len(linked) - 1} more" if len(linked) > 1 else ""
+    return [f"{readable(linked[0])}{more}: a symlink to a folder is not followed, keep that folder by itself"]
 
 
 def _bring_in(place: Path, name: str, fresh: Path) -> None:

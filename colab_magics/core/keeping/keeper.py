@@ -19,7 +19,15 @@ from pathlib import Path, PurePosixPath
 
 from colab_magics.core.common import mutex
 from colab_magics.core.common.selection import Selection
-from colab_magics.core.keeping.destinations import ChangedError, Copy, Destination, Held, MovedError, open_destination
+from colab_magics.core.keeping.destinations import (
+    ChangedError,
+    Copy,
+    Destination,
+    Held,
+    MovedError,
+    Put,
+    open_destination,
+)
 from colab_magics.core.keeping.destinations import version as version_of
 from colab_magics.core.keeping.source import Changes, files_below, is_cut_short, natural
 from colab_magics.core.keeping.state import Journal, Progress, State, alive, process
@@ -117,6 +125,7 @@ class Keeper:
     def write(self) -> None:
         """Say how far it is."""
         self.progress.looks = self.looks
+        self.progress.until = time.time() + self.ends - time.monotonic() if self.is_ending else 0.0
         with contextlib.suppress(OSError):  # said the next time
             self.state.write_progress(self.progress)
 
@@ -143,7 +152,9 @@ class Keeper:
         if self.there is None:
             with self.failures("DEST"):
                 self.reconcile()
-        scan = files_below(self.config.source, links=True, enter=self.changes.watch, refused=self.failures)
+        self.progress.linked = list[str]()
+        watch, note = self.changes.watch, self.progress.linked.append
+        scan = files_below(self.config.source, links=True, enter=watch, linked=note, refused=self.failures)
         found = {name: status for name, status in scan if selection.takes(name)}
         after = time.clock_gettime(_CLOCK)
         surplus = self.surplus({name: status.st_mtime_ns for name, status in found.items()})
@@ -152,22 +163,29 @@ class Keeper:
         still = []
         for name, status in todo.items():
             seen = looks.get(name)
-            if seen and seen[0] == version_of(status) and before - seen[1] >= _STILL:
+            is_same = seen is not None and seen[0] == version_of(status)
+            if seen and is_same and before - seen[1] >= _STILL:
                 still.append(name)
                 self.progress.pending[name] = "waits for its turn"
             else:
-                self.progress.pending[name] = "is being written"
-            self.looks[name] = seen if seen and seen[0] == version_of(status) else (version_of(status), after)
+                self.progress.pending[name] = "is being written" if seen and not is_same else "waits for a second look"
+            self.looks[name] = seen if seen and is_same else (version_of(status), after)
         said = time.monotonic()
-        for name in sorted(still, key=lambda each: todo[each].st_mtime_ns):
+        for names in self.together(self.in_turn(still, todo), todo):
             if time.monotonic() > self.ends or self.streak >= _SEVERAL:
                 break
-            with self.failures(name):
-                self.copy(name, todo[name])
+            for name in self.copy_together(names, todo) if len(names) > 1 else names:
+                with self.failures(name):
+                    self.copy(name, todo[name])
             if time.monotonic() - said > 1.0:
                 said = time.monotonic()
                 self.write()
         return len(self.looks) > len(self.progress.failed) and self.streak < _SEVERAL
+
+    def in_turn(self, names: list[str], found: dict[str, os.stat_result]) -> list[str]:
+        """Sort files: the older first, but last what was begun and not ended, so that it holds up nothing else."""
+        begun = {name: number for number, name in enumerate(self.journal.intents, 1)}  # the one begun last is the last
+        return sorted(names, key=lambda name: (begun.get(name, 0), found[name].st_mtime_ns))
 
     @contextlib.contextmanager
     def failures(self, name: str) -> Iterator[None]:
@@ -206,6 +224,51 @@ class Keeper:
             return
         self.journal.keep(name, status, at, copy)
         del self.looks[name], self.progress.pending[name]
+
+    def together(self, names: list[str], found: dict[str, os.stat_result]) -> Iterator[list[str]]:
+        """Group files: small ones that the destination takes together, where it does; each other alone."""
+        batches, small = self.dest.batches, list[str]()
+        for name in names:
+            if batches and found[name].st_size <= batches.largest:
+                small.append(name)
+            else:
+                yield [name]
+            if batches and len(small) == batches.most:
+                yield small
+                small = []
+        if small:
+            yield small
+
+    def copy_together(self, names: list[str], found: dict[str, os.stat_result]) -> list[str]:
+        """Copy small files in one go, as far as nothing is unusual; return those that are to be copied one by one."""
+        assert self.dest.batches  # noqa: S101 - it has made the group
+        puts, alone = dict[str, Put](), list[str]()
+        with contextlib.ExitStack() as opened:
+            for name in names:
+                record, path = self.journal.records.get(name), os.path.join(self.config.source, name)
+                try:
+                    file = opened.enter_context(open(path, "rb", buffering=0))
+                    held = Held(path, file, found[name])
+                    held.check()
+                    is_usual = record is not None or name not in self.at_dest()
+                    is_short = is_cut_short(name, file, found[name].st_size, record.size if record else 0)
+                except (MovedError, OSError, ColabMagicsError):
+                    is_usual = False
+                if not is_usual or is_short:
+                    alone.append(name)
+                else:
+                    self.journal.intend(name, found[name].st_size, found[name].st_mtime_ns)
+                    puts[name] = Put(record.at if record else name, held, record.copy if record else None)
+            results = list[Copy | Exception]()
+            with self.failures("DEST"):
+                results = self.dest.batches.put(list(puts.values()))
+        for name, result in zip(puts, results, strict=False):  # none at all when it failed
+            if isinstance(result, Copy):
+                self.journal.keep(name, found[name], puts[name].name, result)
+                del self.looks[name], self.progress.pending[name]
+            else:
+                alone.append(name)
+        return alone
 
     def put(self, name: str, held: Held) -> tuple[str, Copy]:
         """Put a file at DEST; return the name that it has there, another one when somebody else's stands at its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import re
 import zipfile
@@ -14,6 +15,7 @@ from typing import BinaryIO
 __all__ = ["Changes", "files_below", "is_cut_short", "natural"]
 
 _FORMATS = (".pt", ".pth", ".ckpt", ".npz", ".npy", ".keras", ".h5", ".zip", ".safetensors", ".pkl", ".parquet")
+_BROKEN = {errno.ENOENT, errno.ELOOP}  # a symlink that leads nowhere, or to itself; or a file that has just gone
 OWN = ".colab_magics"  # the folder that holds what is ours, in SOURCE and in DEST
 
 
@@ -22,6 +24,7 @@ def files_below(
     *,
     links: bool = False,
     enter: Callable[[str], None] = lambda _folder: None,
+    linked: Callable[[str], None] = lambda _name: None,
     refused: Callable[[str], AbstractContextManager[None]] = lambda _folder: contextlib.nullcontext(),
 ) -> Iterator[tuple[str, os.stat_result]]:
     """Yield every plain file below a folder, with its status; our own folders are left out.
@@ -34,6 +37,8 @@ def files_below(
         Take a symlink to a file for that file. One to a folder is never followed.
     enter : callable, optional
         Called with the path of each folder before it is read.
+    linked : callable, optional
+        Called with the name of each symlink to a folder.
     refused : callable, optional
         Returns a context that takes the error when the folder of that name cannot be read; by default it is raised.
     """
@@ -46,12 +51,18 @@ def files_below(
         with refused(folder or "."), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             entries = list(os.scandir(place))
         for entry in entries:
-            with contextlib.suppress(FileNotFoundError):
+            name = f"{folder}{entry.name}"
+            try:
                 if entry.is_dir(follow_symlinks=False):
-                    if entry.name != OWN:
-                        folders.append(f"{folder}{entry.name}/")
+                    folders += [f"{name}/"] if entry.name != OWN else []
                 elif entry.is_file(follow_symlinks=links):
-                    yield f"{folder}{entry.name}", entry.stat(follow_symlinks=links)
+                    yield name, entry.stat(follow_symlinks=links)
+                elif entry.is_dir():
+                    linked(name)
+            except OSError as error:
+                if error.errno not in _BROKEN:
+                    with refused(name):
+                        raise
 
 
 def natural(name: str) -> list[tuple[int, str]]:

@@ -74,10 +74,14 @@ class Progress:
         The last request after which it has looked at everything.
     ended : bool
         Whether it has ended as it should.
+    until : float
+        When it ends even if it could not copy all, in seconds since the epoch; 0 while something is left to watch.
     pending, failed : dict of str to str
         Files that are not at DEST yet as they are, with the reason.
     unconfirmed : str
         What is to be said of copies that are verified but not confirmed.
+    linked : list of str
+        The symlinks to folders, which are not followed.
     looks : dict of str to (tuple of int, float)
         The files that were looked at and are not at DEST as they are: what was seen, and since when, in seconds.
     """
@@ -85,9 +89,11 @@ class Progress:
     keeper: tuple[int, float] = (0, 0.0)
     answered: float = 0.0
     ended: bool = False
+    until: float = 0.0
     pending: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     unconfirmed: str = ""
+    linked: list[str] = field(default_factory=list)
     looks: dict[str, tuple[tuple[int, ...], float]] = field(default_factory=dict)
 
     @property
