@@ -128,7 +128,7 @@ def test_an_unknown_package_is_named(system: Path) -> None:
     ("line", "message"),
     [
         ("apt update", "invalid choice: 'update'"),
-        ("apt install", "required: PKG"),
+        ("apt install", "missing: PKG"),
         ("apt install 'a b'", "'a b' is no name of a package"),
         ("apt install --purge x", "unknown option '--purge'"),
     ],

@@ -50,7 +50,7 @@ def test_a_secret_reaches_commands_and_no_output(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("env", "required: NAME=VALUE"),
+        ("env", "missing: NAME=VALUE"),
         ("env A=1 python train.py", "'python' is not NAME=VALUE; for one command alone write: run env NAME=VALUE"),
         ("env 1A=2", "'1A=2' is not NAME=VALUE"),
         ("env A=1\nrun echo $B", "line 2: unknown variable $B"),

@@ -95,7 +95,7 @@ def test_a_variable_stays_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         ("private_pip acme/x --extra-index-url $URL", "line 2: a script shows an index's address"),
         ("mount_drive --on $A", "line 2: "),
         ("run echo $größe", "line 2: the name of a variable in a script has plain letters"),
-        ("symlink a", "line 2: the following arguments are required"),
+        ("symlink a", "line 2: missing: LINK; write symlink SOURCE LINK"),
     ],
 )
 def test_what_a_script_cannot_do_is_refused(line: str, message: str) -> None:

@@ -92,7 +92,7 @@ def test_a_percent_sign_may_lead() -> None:
     [
         ("%%bootstrap\nrun a", "line 1: %%bootstrap begins a notebook's cell and is no step; leave it out here"),
         ("dropbox_snyc x y", "line 1: unknown step 'dropbox_snyc'; did you mean 'dropbox_sync'?"),
-        ("\nsymlink a", "line 2: the following arguments are required: LINK"),
+        ("\nsymlink a", "line 2: missing: LINK"),
         ("symlink a b --forse", "line 1: unknown option '--forse'; did you mean '--force'?"),
         ("mount_drive --on collab", "unknown environment 'collab'; did you mean 'colab'?"),
         ("run", "line 1: run is followed by a command"),

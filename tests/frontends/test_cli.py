@@ -72,7 +72,7 @@ TOKEN = "ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
     ("arguments", "status", "words"),
     [
         (["snyc"], 2, "did you mean 'sync'"),
-        (["sync"], 2, "required: LINK"),
+        (["sync"], 2, "missing: LINK"),
         (["sync", "x", "--bogus"], 2, "unknown option '--bogus'"),
         (["sync", "no-link"], 2, "is not a link"),
         (["sync", "secret:"], 2, "given by its name"),

@@ -213,13 +213,13 @@ def test_an_error_is_one_plain_line_and_a_real_error(
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("%dropbox_sync", "required: LINK"),
+        ("%dropbox_sync", "missing: LINK"),
         ("%dropbox_sync a b c", "unknown argument 'c'"),
         ("%dropbox_sync https://www.dropbox.com/s/a/b --onec", "did you mean '--once'"),
-        ("%dropbox_sync --once --mirror x", "not allowed with"),
+        ("%dropbox_sync --once --mirror x", "exclude each other; leave one out"),
         ("%dropbox_sync 'x", "the quote ' is not closed"),
         ("%dropbox_sync $NOWHERE_DEFINED proj", "unknown variable $NOWHERE_DEFINED"),
-        ("%symlink one", "required: LINK"),
+        ("%symlink one", "missing: LINK"),
         ("%%bootstrap --bogus\nrun true", "unknown option '--bogus'"),
         ("%%bootstrap\n ", "no steps"),
     ],
@@ -345,7 +345,7 @@ def test_a_wrong_block_runs_nothing(shell: InteractiveShell, capsys: pytest.Capt
             "line 3: unknown variable $MISSING_ONE; set it in the notebook or the environment "
             "(for a literal $ write '$' in single quotes) (column 9)"
         ),
-        "line 4: the following arguments are required: LINK",
+        "line 4: missing: LINK; write symlink SOURCE LINK",
     ]
     assert not Path("here").exists()
 
@@ -440,6 +440,6 @@ def test_a_saved_block_runs(shell: InteractiveShell, box: sandbox.Sandbox, capsy
     for source, message in (
         ("%bootstrap http://dropbox.example/x", "only fetched over https"),
         ("%bootstrap nowhere.txt", "the block 'nowhere.txt' cannot be read: No such file"),
-        ("%bootstrap", "the following arguments are required: FILE|URL|secret:NAME"),
+        ("%bootstrap", "missing: FILE|URL|secret:NAME"),
     ):
         assert message in run_for_usage(shell, source)

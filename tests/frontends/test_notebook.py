@@ -98,7 +98,7 @@ def test_a_usage_error_stops_run_all(kernel: str, tmp_path: Path) -> None:
     notebook = cells("%load_ext colab_magics", "%symlink only-one", "print('not reached')")
     with pytest.raises(CellExecutionError):
         execute(notebook, kernel, tmp_path)
-    assert "the following arguments are required: LINK" in shown(notebook.cells[1])
+    assert "missing: LINK" in shown(notebook.cells[1])
     assert "Traceback" not in shown(notebook.cells[1])
     assert notebook.cells[2].outputs == []
 

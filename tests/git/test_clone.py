@@ -91,7 +91,7 @@ def test_large_files_come_with_it(box: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("git_clone", "required: SPEC"),
+        ("git_clone", "missing: SPEC"),
         ("git_clone acme/x[extra]", "is no whole repository"),
         ("git_clone ./folder", "is no whole repository"),
         ("git_clone acme/x --depth 0", "'0' is no number from 1 on"),
