@@ -1,6 +1,6 @@
 """What crosses the wire to and from Dropbox, and how long it takes, over a link of a given rate and delay.
 
-Usage: ``python benchmarks/dropbox.py [upload] [changed] [killed] [--rate MB/s] [--delay SECONDS] [--scale 1]``
+Usage: ``python benchmarks/dropbox.py [upload] [changed] [killed] [large] [--rate MB/s] [--delay SECONDS] [--scale 1]``
 
 The sandbox stands in for Dropbox, in a process of its own, behind `benchmarks/link.py`.
 """
@@ -8,6 +8,7 @@ The sandbox stands in for Dropbox, in a process of its own, behind `benchmarks/l
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
 import random
@@ -38,6 +39,9 @@ print(box.folder_link("project"), flush=True)
 for line in sys.stdin:
     if line.startswith("http"):
         box._dropbox.content_address = line.strip()
+    if line.startswith("link "):
+        print(box.file_link(box.root / "dropbox" / line[5:].strip()), flush=True)
+        continue
     print(sum(request.bytes_sent for request in box.requests), flush=True)
     box.clear_requests()
 """
@@ -49,17 +53,17 @@ class Served:
     def __init__(self, process: subprocess.Popen[str], folder: Path, share: str) -> None:
         self.process, self.folder, self.share = process, folder, share
 
-    def tell(self, line: str) -> int:
-        """Say a line to it; return the bytes of all answers since the last one."""
+    def tell(self, line: str) -> str:
+        """Say a line to it; return what it answers."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
-        return int(self.process.stdout.readline())
+        return self.process.stdout.readline().strip()
 
     def sent(self) -> int:
         """Return the bytes of its answers since it was asked last."""
-        return self.tell("")
+        return int(self.tell(""))
 
 
 @contextmanager
@@ -179,7 +183,7 @@ def killed(rate: float, delay: float, scale: float) -> None:
             came = 0
             while came < 0.7 * whole and process.poll() is None:
                 time.sleep(0.05)
-                came = sum(path.stat().st_size for path in Path(work).glob(".dest.colab_magics/fetched/*"))
+                came = sum(there(path) for path in Path(work).glob(".dest.colab_magics/fetched/*"))
             process.kill()
         box.sent()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
@@ -187,7 +191,45 @@ def killed(rate: float, delay: float, scale: float) -> None:
         print(f"killed after {came / whole:.1%} of {whole / 1e6:.0f} MB: the next run fetched {sent / whole:.1%}")
 
 
-BENCHES: dict[str, Any] = {"upload": upload, "changed": changed, "killed": killed}
+def there(path: Path) -> int:
+    """Return the bytes of a fetched file that are on the disk, since a large one has holes."""
+    with contextlib.suppress(FileNotFoundError):
+        return min(path.stat().st_size, path.stat().st_blocks * 512)
+    return 0
+
+
+def large(rate: float, delay: float, scale: float) -> None:
+    """Fetch one file of 500 MB over connections of 5 MB/s each, as a link and from the own Dropbox; and with aria2."""
+    size = round(500e6 * scale)
+    for whole in (rate, 200.0):
+        with served(whole, delay, each=5) as box, tempfile.TemporaryDirectory() as work:
+            with (box.folder / "project" / "big.bin").open("wb") as file:
+                for _ in range(0, size, 1_000_000):
+                    file.write(random.randbytes(1_000_000))
+            address = box.tell("link project/big.bin")
+            near = address.replace("https://www.dropbox.com", os.environ["COLAB_MAGICS_DROPBOX_URL"])
+            ours = [sys.executable, "-m", "colab_magics", "sync"]
+            peer = ["aria2c", "-q", "-x8", "--file-allocation=none", "-d", work]
+            commands = {
+                "aria2c -x8": [*peer, "-o", "five", near.replace("dl=0", "dl=1")],
+                "aria2c -x8 -s8": [*peer, "-s8", "-k1M", "-o", "eight", near.replace("dl=0", "dl=1")],
+                "a link": [*ours, address, f"{work}/link.bin"],
+                "the own Dropbox": [*ours, "dropbox:/project/big.bin", f"{work}/own.bin"],
+            }
+            took: dict[str, float] = {}
+            for what, command in commands.items():
+                began = time.monotonic()
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+                took[what] = time.monotonic() - began
+                ratios = [took[what] / took[other] for other in list(commands)[:2] if other in took]
+                print(
+                    f"{whole:3.0f} MB/s {what:16} {took[what]:6.2f} s",
+                    *(f"{ratio:.3f}x" for ratio in ratios),
+                    flush=True,
+                )
+
+
+BENCHES: dict[str, Any] = {"upload": upload, "changed": changed, "killed": killed, "large": large}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -31,7 +31,7 @@ _LIFETIME = 14400  # seconds that an access token lasts
 _MOST = 150 << 20  # bytes of one upload
 _ALIGNED = 4 << 20  # what pieces of a concurrent session are multiples of
 _UPLOADS = {"files/upload", "files/upload_session/start", "files/upload_session/append_v2"}
-_DOWNLOADS = {"files/download", "sharing/get_shared_link_file"}
+_DOWNLOADS = {"files/download", "files/download_zip", "sharing/get_shared_link_file"}
 _CONTENT = _UPLOADS | _DOWNLOADS | {"files/upload_session/finish"}
 _LINK_ROUTES = {"files/list_folder", "files/list_folder/continue", "sharing/get_shared_link_metadata"}
 _LINK_ROUTES |= {"sharing/get_shared_link_file"}
@@ -201,6 +201,10 @@ class Api:
         try:
             arg = json.loads(exchange.headers.get("Dropbox-API-Arg", "") if is_content else exchange.body)
             result = handler(exchange, arg, exchange.body)
+            if route in _DOWNLOADS and not (fault and fault.after_work):
+                place, entry = result
+                self._send(exchange, place, entry, fault.answer if fault else Fault())
+                return
         except RefusedError as refusal:
             _json(exchange, 409, {"error_summary": f"{refusal}/..", "error": refusal.error})
             return
@@ -208,9 +212,6 @@ class Api:
             raise ValueError(f"missing field {error}") from None
         if fault and fault.after_work:
             _refuse(exchange, fault.answer)
-        elif route in _DOWNLOADS:
-            place, entry = result
-            self._send(exchange, place, entry, fault.answer if fault else Fault())
         else:
             _json(exchange, 200, result)
 
@@ -256,6 +257,12 @@ class Api:
 
     def _do_files_download(self, _exchange: Exchange, arg: Arg, _body: bytes) -> tuple[Path, Arg]:
         return self._file(self._account.find(arg["path"], "path"), None)
+
+    def _do_files_download_zip(self, _exchange: Exchange, arg: Arg, _body: bytes) -> tuple[Path, Arg]:
+        place = self._account.find(arg["path"], "path")
+        if not place.is_dir():
+            raise RefusedError("path", "not_folder")
+        return place, {"metadata": self._account.metadata(place)}
 
     def _file(self, place: Path, top: Path | None) -> tuple[Path, Arg]:
         if place.is_dir():

@@ -21,9 +21,9 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from colab_magics.sandbox import faults
-from colab_magics.sandbox.account import Account
+from colab_magics.sandbox.account import Account, RefusedError
 from colab_magics.sandbox.api import Api
-from colab_magics.sandbox.faults import PRESETS, Fault
+from colab_magics.sandbox.faults import PRESETS, Fault, Preset
 from colab_magics.sandbox.server import Exchange
 from colab_magics.sandbox.shares import DROPBOX, Match, Share, Shares
 from colab_magics.sandbox.zipformat import folder_zip
@@ -31,6 +31,7 @@ from colab_magics.sandbox.zipformat import folder_zip
 __all__ = ["Dropbox", "disposition"]
 
 _BLOCK = 256 << 10
+_MOST, _LARGEST, _ENTRIES = 20 << 30, 4 << 30, 10_000  # bytes and entries of what is zipped
 
 
 def disposition(name: str, kind: str = "attachment") -> str:
@@ -161,6 +162,8 @@ class Dropbox:
         fault = self.shares.fault(grant.share, exchange, at_door=False) or Fault()
         if fault.page is not None:
             fault.refuse(exchange)
+        elif grant.path.is_dir() and (page := _beyond_limits(grant.path)):
+            exchange.reply(*PRESETS[page])
         elif grant.path.is_dir():
             _send_folder(exchange, grant, fault)
         else:
@@ -176,6 +179,14 @@ class Dropbox:
 def _cookie(exchange: Exchange, name: str) -> str:
     cookies = SimpleCookie(exchange.headers.get("Cookie", ""))
     return cookies[name].value if name in cookies else ""
+
+
+def _beyond_limits(folder: Path) -> Preset | None:
+    """Tell why Dropbox would make no zip of a folder, if it would not."""
+    sizes = [each.stat().st_size if each.is_file() else 0 for each in folder.rglob("*")]
+    if len(sizes) + 1 >= _ENTRIES:
+        return "too-many-files"
+    return "too-large" if sum(sizes) > _MOST or max(sizes, default=0) > _LARGEST else None
 
 
 def _send_folder(exchange: Exchange, grant: _Grant, fault: Fault) -> None:
@@ -216,9 +227,15 @@ def _send_file(exchange: Exchange, grant: _Grant, fault: Fault, source: BinaryIO
 
 
 def _send_described(exchange: Exchange, path: Path, entry: dict[str, Any], fault: Fault) -> None:
-    """Send a file as the API does, with what it says of it in a header."""
+    """Send a file, or a folder as a zip, as the API does: with what it says of it in a header."""
     grant = _Grant(Share("file", "scl", path, path.name), path, inline=False)
     told = replace(fault, headers={**fault.headers, "Dropbox-API-Result": json.dumps(entry)})
+    if path.is_dir():
+        if page := _beyond_limits(path):
+            raise RefusedError(page.replace("-", "_"))
+        headers = {"Content-Type": "application/zip"}
+        _stream(exchange, 200, headers, folder_zip(path, top=path.name), None, told)
+        return
     with open(path, "rb") as source:
         _send_file(exchange, grant, told, source)
 

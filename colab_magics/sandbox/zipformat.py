@@ -53,6 +53,7 @@ def folder_zip(
     signature: bool = True,
     root_entry: bool = True,
     level: int = 6,
+    top: str = "",
 ) -> Iterator[bytes]:
     r"""Write what `folder` holds as one zip, the way Dropbox does.
 
@@ -73,6 +74,8 @@ def folder_zip(
         Whether the ``/`` entry comes first.
     level : int
         zlib's compression level, for `method` ``'deflate'``.
+    top : str
+        The name of a folder around everything, as in the zips of Dropbox's API.
 
     Returns
     -------
@@ -92,7 +95,7 @@ def folder_zip(
     if not os.path.isdir(folder):
         raise NotADirectoryError(f"no folder at {os.fspath(folder)}")
     writer = _Writer(8 if method == "deflate" else 0, level, signature)
-    return _gather(writer.archive(os.fspath(folder), root_entry=root_entry))
+    return _gather(writer.archive(os.fspath(folder), f"{top}/" if top else "", root_entry=root_entry))
 
 
 def _gather(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -118,16 +121,16 @@ class _Writer:
         self.position = 0
         self.entries: list[_Entry] = []
 
-    def archive(self, folder: str, *, root_entry: bool) -> Iterator[bytes]:
-        for piece in self._members(folder, root_entry=root_entry):
+    def archive(self, folder: str, top: str, *, root_entry: bool) -> Iterator[bytes]:
+        for piece in self._members(folder, top, root_entry=root_entry):
             self.position += len(piece)
             yield piece
         yield from self._directory()
 
-    def _members(self, folder: str, *, root_entry: bool) -> Iterator[bytes]:
+    def _members(self, folder: str, top: str, *, root_entry: bool) -> Iterator[bytes]:
         if root_entry:
-            yield from self._member("/", os.stat(folder), None)
-        yield from self._folder(folder, "")
+            yield from self._member(top or "/", os.stat(folder), None)
+        yield from self._folder(folder, top)
 
     def _folder(self, folder: str, prefix: str) -> Iterator[bytes]:
         with os.scandir(folder) as found:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import os
 import zlib
@@ -52,7 +51,7 @@ def test_what_arrives_is_described(box: sandbox.Sandbox, tmp_path: Path) -> None
     received = fetch(box, link, tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == CONTENT
     assert (received.size, received.crc) == (len(CONTENT), zlib.crc32(CONTENT))
-    assert (received.sha256, received.transferred) == (hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
+    assert received.transferred == len(CONTENT)
     assert (received.answer.name, received.answer.is_folder) == ("data.bin", False)
     assert received.answer.mtime == int((box.root / "dropbox" / "data.bin").stat().st_mtime)
 

@@ -211,8 +211,6 @@ def test_what_is_not_there_and_who_is_not_logged_in(box: Sandbox, tmp_path: Path
         sync("dropbox:/none")
     with pytest.raises(LinkError, match="no path of a Dropbox"):
         sync("dropbox:/a/../b")
-    with pytest.raises(LinkError, match="never as a zip"):
-        sync("dropbox:/a", via="zip")
 
 
 @pytest.mark.parametrize("who", ["login", "app"])
@@ -283,6 +281,69 @@ def test_where_the_api_does_not_list_a_link_it_comes_as_a_zip(
         sync(link, "dest", via="api")
 
 
+def test_an_own_folder_comes_as_a_zip_where_that_is_quicker(
+    box: Sandbox, proj: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the folder that Dropbox puts around everything, whatever case its path is typed in."""
+    monkeypatch.setattr(by_file, "_ZIP_STARTS", -1.0)
+    listener = Listener()
+    sync("dropbox:/Proj", "dest", dry_run=True, progress=listener)
+    assert listener.lines == ["dest: as a zip (105 kB), since 3 files would take longer one by one"]
+    assert sorted(sync("dropbox:/Proj", "dest").added) == ["a.txt", "sub/b.csv", "sub/deep/c.bin"]
+    assert texts(Path("dest")) == texts(proj)
+    assert [request.path for request in box.requests if request.path in DOWNLOADS] == []
+    assert sync("dropbox:/Proj", "dest").status == "up-to-date"
+    with pytest.raises(LinkError, match="does not come as a zip"):
+        sync("dropbox:/proj/a.txt", "x", via="zip")
+    assert sync(OWN, "other", via="zip", exclude=["*.csv"]).added == ["a.txt", "sub/deep/c.bin"]
+
+
+def test_where_dropbox_makes_no_zip_of_an_own_folder_it_comes_file_by_file(
+    box: Sandbox, proj: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Because it is too large, or holds a folder that is called as it is itself."""
+    monkeypatch.setattr(by_file, "_ZIP_STARTS", -1e9)
+    box.fail_api("files/download_zip", status=409, error="too_large", times=None)
+    listener = Listener()
+    sync(OWN, "dest", progress=listener)
+    assert texts(Path("dest")) == texts(proj)
+    [line] = listener.lines
+    assert "file by file" in line
+    with pytest.raises(TransferError, match="leave --via out"):
+        sync(OWN, "other", via="zip")
+    box.heal_api()
+    fill(proj, {"proj/a.txt": "another"})
+    sync(OWN, "third")
+    assert texts(Path("third")) == texts(proj)
+
+
+def test_a_folder_of_very_many_files(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which Dropbox makes no zip: by itself after a login; without, a line says what to do."""
+    folder = box.folder("many")
+    for number in range(100):
+        (folder / f"d{number}").mkdir()
+        for each in range(100):
+            (folder / f"d{number}" / f"{each}.txt").touch()
+    link = box.folder_link("many")
+    with pytest.raises(LinkError, match="after colab-magics login dropbox it comes file by file"):
+        sync(link, "dest")
+    box.log_in()
+    assert len(sync(link, "dest").added) == 10_000
+
+
+def test_what_changes_while_it_is_fetched_is_listed_again(box: Sandbox, proj: Path) -> None:
+    """A file that was deleted or written anew between the listing and its download; what had come is not lost."""
+    listener = Listener()
+    box.fail_api("files/download", status=409, error="path/not_found")
+    sync(OWN, "dest", progress=listener)
+    assert texts(Path("dest")) == texts(proj)
+    box.fail_api("files/download", body=b"other")
+    fill(proj, {"a.txt": "A"})
+    assert sync(OWN, "dest", progress=listener).updated == ["a.txt"]
+    assert texts(Path("dest")) == texts(proj)
+    assert listener.lines == ["dest: dropbox:/proj changed meanwhile; looking again"] * 2
+
+
 def test_without_credentials_all_is_as_before(box: Sandbox) -> None:
     fill(box.folder("data"), {"x": "x"})
     link = box.folder_link("data")
@@ -330,7 +391,7 @@ def test_killed_anywhere_it_goes_on(box: Sandbox, proj: Path, after: int) -> Non
     before, held = texts(Path("dest")), Held()
     box.fail_api("files/download", skip=after, delay=held, delay_at=30_000, times=None)
     box.clear_requests()
-    code = "from colab_magics.core import sync; sync('dropbox:/proj', 'dest')"
+    code = "from colab_magics.core import sync; sync('dropbox:/proj', 'dest', via='api')"
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         assert held.is_held.wait(60)
         process.kill()
@@ -349,7 +410,7 @@ def test_an_interrupt_ends_all_that_is_fetched(box: Sandbox, proj: Path) -> None
     held = Held()
     box.fail_api("files/download", skip=2, delay=held, delay_at=30_000, times=None)
     fill(proj, {f"many/{number}.bin": f"{number:05}" * 10_000 for number in range(20)})
-    command = [sys.executable, "-m", "colab_magics", "sync", OWN, "dest"]
+    command = [sys.executable, "-m", "colab_magics", "sync", OWN, "dest", "--via=api"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert held.is_held.wait(60)
         process.send_signal(signal.SIGINT)

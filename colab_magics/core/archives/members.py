@@ -138,6 +138,8 @@ class Target:
         The encoding of names that do not say it themselves.
     progress : Progress
         Hears of the bytes that come.
+    top : str or None
+        The folder that a zip may have around everything; names do not tell of it.
     """
 
     tree: Path
@@ -146,6 +148,7 @@ class Target:
     shown: str = "the archive"
     names: str | None = None
     progress: Progress = SILENT
+    top: str | None = None
 
 
 class Archive(Protocol):

@@ -192,9 +192,12 @@ class Zip:
 
 def path_of(raw: bytes, flags: int, extra: bytes, target: Target) -> tuple[str | None, bool]:
     """Return where a member lies, as `safe_or_none` does, and whether its name is a folder's."""
-    if _USUAL.fullmatch(raw) and (target.names is None or flags & UTF8):
+    if _USUAL.fullmatch(raw) and (target.names is None or flags & UTF8) and target.top is None:
         return raw.decode().removesuffix("/"), raw.endswith(b"/")
     name = decoded(raw, flags, extra, target.names)
+    above, slash, below = name.partition("/")
+    if slash and target.top is not None and above.casefold() == target.top.casefold():
+        name = below or slash
     is_folder = name.endswith(("/", "\\"))
     return safe_or_none(name, target.choice.takes, is_folder=is_folder), is_folder
 

@@ -59,6 +59,7 @@ class Cancellation:
         self.in_main_thread = in_main_thread
         self.event = threading.Event()
         self.connections: WeakSet[socket.socket] = WeakSet()
+        self.inner: WeakSet[Cancellation] = WeakSet()  # runs within this one
         self._lock = threading.Lock()
         self._committing = 0
 
@@ -71,6 +72,8 @@ class Cancellation:
         """Tell all threads to stop, and end the connections on which they wait; from here on none begins to commit."""
         with self._lock:
             self.event.set()
+        for run in list(self.inner):
+            run.cancel()
         for connection in list(self.connections):
             with contextlib.suppress(OSError):
                 # The plain one also where TLS runs over it: its own would take from the reader what it reads with.
@@ -144,6 +147,9 @@ def committing() -> Iterator[None]:
 def for_each(work: Callable[[_T], object], items: Iterable[_T], *, at_once: int, name: str) -> None:
     """Call `work` with each item, in several threads; the first failure, or a stop, ends all of them."""
     run, waiting, failures = Cancellation(in_main_thread), deque(items), list[BaseException]()
+    if (outer := _current.get()) is not None:
+        outer.inner.add(run)
+        check()  # a stop that came before did not see it
 
     def go_on() -> None:
         try:
@@ -169,6 +175,7 @@ def for_each(work: Callable[[_T], object], items: Iterable[_T], *, at_once: int,
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
+    check()  # with the outer one this run ended too
     if failures:
         raise failures[0]
 

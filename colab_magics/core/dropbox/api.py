@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from http import HTTPStatus
@@ -116,6 +117,10 @@ class Api(AbstractContextManager["Api"]):
 
         return self._closing.enter_context(Session({"User-Agent": "colab-magics", "Accept-Encoding": "identity"}))
 
+    def hang_up(self) -> None:
+        """End all connections: what failed on one thread has broken those of the others."""
+        self._session.close()
+
     def call(self, route: str, arg: object, shown: str = "Dropbox") -> Any:
         """Return what a call answers; `shown` is what its messages speak of.
 
@@ -135,22 +140,19 @@ class Api(AbstractContextManager["Api"]):
         headers = {"Content-Type": "application/octet-stream", "Dropbox-API-Arg": json.dumps(arg)}
         return self._answer("content", route, headers, content, shown)
 
-    def download(self, route: str, arg: object, link: Link, start: int = 0) -> Response:
-        """Return the response that holds a file's content, from the byte `start` on; asked for once.
+    def download(self, route: str, arg: object, link: Link, headers: Mapping[str, str]) -> Response:
+        """Return the response that holds a file's content, to a request with further `headers`; asked for once.
 
         Raises
         ------
         RetryError
             When it is to be asked for again, as by `retrying`.
         """
-        headers = {"Dropbox-API-Arg": json.dumps(arg)} | ({"Range": f"bytes={start}-"} if start else {})
-        return self._ask("content", route, headers, b"", link)
+        return self._ask("content", route, {"Dropbox-API-Arg": json.dumps(arg), **headers}, b"", link)
 
     def _answer(self, host: str, route: str, headers: dict[str, str], content: bytes, shown: str) -> Any:
         def attempt() -> Any:
-            began = time.monotonic()
             with self._ask(host, route, headers, content, Link(shown, "account")) as response:
-                self.latency = min(self.latency, time.monotonic() - began)
                 body = b"".join(response)
             return json.loads(body)
 
@@ -179,7 +181,10 @@ class Api(AbstractContextManager["Api"]):
         place = address(self._dropbox_url, host, f"/2/{route}")
         data = Body(content, self.progress.advance) if host == "content" and content else content
         shown = {**headers, "Authorization": authorization}
-        return Response(link, self._session.ask(place, method="POST", headers=shown, data=data)), authorization
+        began = time.monotonic()
+        response = Response(link, self._session.ask(place, method="POST", headers=shown, data=data))
+        self.latency = min(self.latency, time.monotonic() - began)
+        return response, authorization
 
     def _refusal(self, status: int, headers: Headers, error: dict[str, Any], shown: str) -> Exception:
         if status == _UNAUTHORIZED:

@@ -22,7 +22,7 @@ class ContentHash:
     """
 
     def __init__(self) -> None:
-        self._whole, self._block, self._filled = hashlib.sha256(), hashlib.sha256(), 0
+        self._digests, self._block, self._filled = bytearray(), hashlib.sha256(), 0
 
     def update(self, data: bytes | memoryview) -> None:
         """Take the next bytes."""
@@ -33,12 +33,19 @@ class ContentHash:
             self._filled += len(head)
             view = view[len(head) :]
             if self._filled == BLOCK:
-                self._whole.update(self._block.digest())
+                self._digests += self._block.digest()
                 self._block, self._filled = hashlib.sha256(), 0
+
+    def join(self, other: ContentHash) -> None:
+        """Take bytes that follow and were taken by another already; whole blocks stand before them."""
+        if self._filled:
+            raise ValueError("a block of a content ends amid two others")
+        self._digests += other._digests
+        self._block, self._filled = other._block.copy(), other._filled
 
     def hexdigest(self) -> str:
         """Return it, in 64 hexadecimal digits."""
-        whole = self._whole.copy()
+        whole = hashlib.sha256(self._digests)
         if self._filled:
             whole.update(self._block.digest())
         return whole.hexdigest()

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import datetime, timezone
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from colab_magics.core.common import cancellation
 from colab_magics.core.dropbox.api import Api, ApiError
 from colab_magics.core.dropbox.content_hash import ContentHash, block_digests
-from colab_magics.core.http.client import retrying
 from colab_magics.core.http.links import Link
+from colab_magics.core.http.partial import Crc, OtherContentError, Part
+from colab_magics.core.http.responses import Answer
+from colab_magics.core.http.several import Content
 from colab_magics.errors import TransferError
 
 __all__ = [
@@ -28,13 +28,13 @@ __all__ = [
     "commit_of",
     "delete",
     "digests_of",
-    "download",
     "entry_of",
     "finished_before",
     "list_folder",
     "list_shared",
     "metadata",
     "upload",
+    "wanted",
 ]
 
 #: Bytes of a piece: a multiple of Dropbox's blocks of 4 MiB, below its limit of 150 MiB.
@@ -270,11 +270,12 @@ def finished_before(api: Api, path: str, error: ApiError, digest: str) -> dict[s
     return found
 
 
-class Digests:
+class Digests(Crc):
     """What is known of a content that comes: ``size`` in bytes, ``crc`` (CRC-32) and ``hash`` (content_hash)."""
 
     def __init__(self) -> None:
-        self.size, self.crc, self._hash = 0, 0, ContentHash()
+        super().__init__()
+        self._hash = ContentHash()
 
     @property
     def hash(self) -> str:
@@ -283,9 +284,13 @@ class Digests:
 
     def take(self, piece: bytes) -> None:
         """Count the next piece."""
-        self.size += len(piece)
-        self.crc = zlib.crc32(piece, self.crc)
+        super().take(piece)
         self._hash.update(piece)
+
+    def join(self, other: Digests) -> None:  # type: ignore[override]  # of the same kind, as all that are joined
+        """Count bytes that follow and were counted already."""
+        super().join(other)
+        self._hash.join(other._hash)
 
 
 def digests_of(path: Path) -> Digests:
@@ -298,17 +303,19 @@ def digests_of(path: Path) -> Digests:
     return made
 
 
-def download(
+def wanted(
     api: Api,
     route: str,
     arg: dict[str, Any],
     shown: str,
     into: Path,
-    size: int,
+    entry: Entry,
     *,
-    got: Callable[[int], object] = lambda _: None,
-) -> Digests:
-    """Write a file's content to `into`, going on after what is there of it already.
+    came: Callable[[int], object] = lambda _: None,
+    proved: Callable[[Digests], object] = lambda _: None,
+    notes: bool = True,
+) -> Content:
+    """Return a file's content, for `colab_magics.core.http.several.fetch` to write to `into`.
 
     Parameters
     ----------
@@ -321,37 +328,28 @@ def download(
     shown : str
         What messages call it.
     into : Path
-        The file.
-    size : int
-        Bytes of the content.
-    got : callable, optional
+        The file. It is gone on with after what is there of the same content.
+    entry : Entry
+        It.
+    came : callable, optional
         Is told of the bytes of each piece that comes, before it is written.
-
-    Returns
-    -------
-    Digests
-        Of all that is in the file then. Whether it is what was asked for is for the caller to say.
+    proved : callable, optional
+        Is called, in one of several threads, when all is there and is what was listed.
+    notes : bool, optional
+        Whether a note beside the file may be made, for the next run to go on.
     """
-    link = Link(shown, "account")
-    there = digests_of(into) if into.exists() else Digests()
+    listed = Answer(None, False, entry.size, f'"{entry.hash or entry.rev}"')
+    part, link = Part(into, entry.hash or entry.name, Digests, listed, notes=notes), Link(shown, "account")
 
-    def attempt() -> Digests:
-        nonlocal there
-        if there.size and there.size == size:
-            return there
-        with api.download(route, arg, link, there.size) as response:
-            if response.status != HTTPStatus.PARTIAL_CONTENT:
-                there = Digests()
-            with into.open("ab" if there.size else "wb", buffering=0) as file:
-                for piece in response:
-                    if there.size + len(piece) > size:
-                        break  # it is not what was asked for, and could be of any size
-                    got(len(piece))
-                    file.write(piece)
-                    there.take(piece)
-        return there
+    def whole() -> None:
+        digests = part.counted()
+        part.forget()
+        if not isinstance(digests, Digests) or digests.hash != (entry.hash or digests.hash):
+            into.unlink(missing_ok=True)
+            raise OtherContentError(f"{shown} is not what was listed, or changed meanwhile; run it again")
+        proved(digests)
 
-    return retrying(link.shown, attempt, api.progress)
+    return Content(shown, part, lambda headers: api.download(route, arg, link, headers), came, whole)
 
 
 def delete(api: Api, path: str, rev: str) -> None:

@@ -107,6 +107,10 @@ class Response(AbstractContextManager["Response"]):
             filled += count
         return filled
 
+    def adopt(self) -> None:
+        """Let an interrupt of the run that this thread works for end it, although another thread asked."""
+        cancellation.note(getattr(getattr(self._source.fp, "raw", None), "_sock", None))
+
     def close(self) -> None:
         """End it. The connection can be used again if all of it was read."""
         if self._source.isclosed() or self._source.length == 0:

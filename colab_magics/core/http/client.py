@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ _HOPS = 15
 _WHOLE_PAGE = 1 << 21  # bytes of a page in which something is searched
 _REDIRECTS = {301, 302, 303, 307, 308}
 _BEYOND = 416
+_LARGE = 16 << 20  # bytes from which on a file may come over several connections
 # Without dl=1 and for a browser's name Dropbox shows a page; this name gets the content, whatever its version.
 _HEADERS = {"User-Agent": "colab-magics", "Accept": "*/*", "Accept-Encoding": "identity"}
 _T = TypeVar("_T")
@@ -61,8 +63,8 @@ class Received:
     ----------
     answer : Answer
         What the server said of it.
-    size, crc, sha256 : int, int, str
-        Its length in bytes and its digests; of what was unpacked on its way there are none.
+    size, crc : int
+        Its length in bytes and its CRC-32; of what was unpacked on its way there is none.
     transferred : int
         Bytes that came over the network, those of broken tries among them.
     """
@@ -70,7 +72,6 @@ class Received:
     answer: Answer
     size: int
     crc: int
-    sha256: str
     transferred: int
 
 
@@ -149,7 +150,7 @@ class Client(AbstractContextManager["Client"]):
         self,
         response: Response,
         take: Callable[[Response], _T],
-        again: Callable[[], dict[str, str]] = dict,
+        again: Callable[[], Response] | None = None,
     ) -> _T:
         """Return what `take` makes of the content of `response`.
 
@@ -158,14 +159,14 @@ class Client(AbstractContextManager["Client"]):
         response : Response
             It; nothing of it was read yet.
         take : callable
-            Reads it. When the connection breaks it is called again, with a new response to the same share link.
+            Reads it. When the connection breaks it is called again, with a new response.
         again : callable, optional
-            Returns the headers of a new request.
+            Returns that; by default the answer to the same share link.
         """
-        opened: list[Response] = [response]
+        opened, again = [response], again or partial(self._open, response.link, {})
 
         def attempt() -> _T:
-            with opened.pop() if opened else self._open(response.link, again()) as current:
+            with opened.pop() if opened else again() as current:
                 name = current.answer.name or response.link.name or "download"
                 self._progress.begin(name, current.answer.size)
                 try:
@@ -195,26 +196,40 @@ class Client(AbstractContextManager["Client"]):
         OSError
             When they could not be written.
         """
-        link, part = response.link, Part(into, response.link.identity)
+        from colab_magics.core.http import several  # here: it takes `retrying` from this module
 
-        def take(response: Response) -> Received:
-            with part.open(response.status, response.headers, response.answer) as file:
-                if part.size and not part.transferred:
-                    self._progress.say(f"{link.shown}: going on after the {size_text(part.size)} of an earlier run")
-                self._progress.advance(part.size)
-                room((part.total or part.size) - part.size)
-                for piece in response:
-                    room(len(piece))
-                    part.take(file, piece)
-                    self._progress.advance(len(piece))
-            if part.total is not None and part.size != part.total:
-                raise RetryError(f"the connection ended after {part.size} of {part.total} bytes")
-            return Received(response.answer, part.size, part.crc, part.sha256.hexdigest(), part.transferred)
-
-        if part.is_of(response.answer):
+        link, part, lock = response.link, Part(into, response.link.identity), threading.Lock()
+        answer, is_here = response.answer, part.is_of(response.answer)
+        if is_here:
             response.close()
-            response = self._retrying(link, lambda: self._open(link, part.headers()))
-        return self.read(response, take, part.headers)
+            part.answer = answer
+            self._progress.say(f"{link.shown}: going on after the {size_text(part.size)} of an earlier run")
+        else:
+            part.start_over(answer)
+        room((part.total or part.size) - part.size)
+
+        def begin() -> None:
+            self._progress.begin(answer.name or link.name or "download", part.total)
+
+        def came(count: int) -> None:
+            with lock:
+                room(count)
+                self._progress.advance(count)
+
+        def restarts() -> None:
+            self._progress.end()
+            begin()
+
+        most = several.AT_ONCE if answer.is_resumable and (answer.size or 0) >= _LARGE else 1
+        first, ask = None if is_here else response, partial(self._open, link)
+        content = several.Content(link.shown, part, ask, came, restarts=restarts, first=first, most=most)
+        begin()
+        self._progress.advance(part.size)
+        try:
+            several.fetch([content], self._progress, grows=True)
+        finally:
+            self._progress.end()
+        return Received(part.answer or answer, part.size, part.counted().crc, part.transferred)
 
     def _resolve(self, link: Link) -> Link:
         address = links.fetch_address(link, self._dropbox_url)

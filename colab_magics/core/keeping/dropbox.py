@@ -14,6 +14,8 @@ from colab_magics.core.common.settings import Settings
 from colab_magics.core.dropbox import batch, files
 from colab_magics.core.dropbox.api import Api, ApiError
 from colab_magics.core.dropbox.credentials import LoginCredentials, login_of
+from colab_magics.core.http import several
+from colab_magics.core.http.partial import OtherContentError
 from colab_magics.core.keeping.destinations import Batches, ChangedError, Copy, Held, Put
 from colab_magics.core.secrets.secrets import Secret
 from colab_magics.errors import TokenError, TransferError
@@ -88,11 +90,11 @@ class DropboxDestination:
 
     def fetch(self, name: str, copy: Copy, path: str) -> None:
         """Write a copy's content to a new local file."""
+        arg, entry = {"path": f"{self._root}/{name}"}, files.Entry(name, True, copy.size, copy.mark, copy.digest)
+        shown = f"{self.shown}: {name}"
+        content = files.wanted(self._api, "files/download", arg, shown, Path(path), entry, notes=False)
         with _told():
-            arg = {"path": f"{self._root}/{name}"}
-            got = files.download(self._api, "files/download", arg, f"{self.shown}: {name}", Path(path), copy.size)
-        if got.hash != copy.digest:
-            raise ChangedError
+            several.fetch([content], self._api.progress)
         set_mtime(Path(path), copy.mtime_ns)
 
     def delete(self, name: str, copy: Copy) -> None:
@@ -144,12 +146,12 @@ def _told() -> Iterator[None]:
     """Raise what is meant by an error of the API."""
     try:
         yield
-    except (ApiError, TokenError) as error:
+    except (ApiError, TokenError, OtherContentError) as error:
         raise _meant(error) from None
 
 
 def _meant(error: Exception) -> Exception:
     """Return a conflict as what it is, and a login that is no longer good as what may be better later."""
-    if isinstance(error, ApiError) and "conflict" in error.tags:
+    if isinstance(error, OtherContentError) or (isinstance(error, ApiError) and "conflict" in error.tags):
         return ChangedError()
     return TransferError(str(error)) if isinstance(error, TokenError) else error

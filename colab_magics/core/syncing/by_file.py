@@ -16,24 +16,25 @@ from collections.abc import Collection, Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from colab_magics.core.archives.members import PIECE, Member, checked, clamped, safe_or_none
+from colab_magics.core.archives.members import Member, checked, clamped, safe_or_none
 from colab_magics.core.common import cancellation
 from colab_magics.core.common.attributes import set_mtime
 from colab_magics.core.common.disk import check_room, size_text
 from colab_magics.core.common.progress import Progress
 from colab_magics.core.dropbox import files
+from colab_magics.core.dropbox.api import ApiError
 from colab_magics.core.dropbox.files import Entry
-from colab_magics.core.http.partial import FETCHED
+from colab_magics.core.http import several
+from colab_magics.core.http.partial import FETCHED, OtherContentError
+from colab_magics.core.http.several import AT_ONCE, Content
 from colab_magics.core.syncing.disktree import DiskTree
 from colab_magics.core.syncing.filter import Choice
 from colab_magics.core.syncing.listing import Listing
 from colab_magics.core.syncing.manifest import Manifest
 from colab_magics.core.syncing.options import Options
-from colab_magics.errors import TransferError
 
-__all__ = ["ByFile", "file_sha256"]
+__all__ = ["ByFile"]
 
-_AT_ONCE = 8  # connections
 _RATE = 25e6  # bytes a second that a link is taken to carry
 _ZIP_STARTS = 1.0  # seconds
 _ZIP_MOST, _ZIP_LARGEST, _ZIP_FILES = 20 << 30, 4 << 30, 10_000  # what Dropbox puts into a zip
@@ -138,15 +139,17 @@ class ByFile:
         return {_key(entry): entry for entry in self._missing.values() if _key(entry) not in self._here}
 
     def zip_reason(self, via: str) -> str | None:
-        """Return why all of it should better come as a zip; None when the files should come one by one."""
-        if via != "auto":
+        """Return why all of it should come as a zip; None when the files should come one by one."""
+        if via == "api" or not self._listing.has_zip:
             return None
         everything, some = [entry for entry in self._entries.values() if entry.is_file], self._to_come.values()
         size, coming = sum(entry.size for entry in everything), sum(entry.size for entry in some)
         largest = max((entry.size for entry in everything), default=0)
+        if via == "zip":
+            return f"as a zip ({size_text(size)}), as was asked for"
         if size > _ZIP_MOST or largest > _ZIP_LARGEST or len(self._entries) >= _ZIP_FILES:
             return None
-        alone = coming / _RATE + len(some) * 2 * self._listing.api.latency / _AT_ONCE
+        alone = coming / _RATE + len(some) * 2 * self._listing.api.latency / AT_ONCE
         if alone <= size / _RATE + _ZIP_STARTS:
             return None
         return f"as a zip ({size_text(size)}), since {len(some):,} files would take longer one by one"
@@ -175,25 +178,28 @@ class ByFile:
                 self.transferred += count
                 progress.advance(count)
 
-        def one(item: tuple[str, Entry]) -> None:
-            key, entry = item
+        def wanted(key: str, entry: Entry) -> Content:
             part, listing = self._folder / f"{key}.part", self._listing
-            named = f"{shown}: {entry.name}"
-            got = files.download(listing.api, listing.route, listing.argument(entry), named, part, entry.size, got=came)
-            if got.size != entry.size or got.hash != (entry.hash or got.hash):
-                part.unlink(missing_ok=True)
-                raise TransferError(f"{named} is not what was listed, or changed meanwhile; run it again")
-            proved = self._folder / f"{key}-{got.crc:08x}"
-            part.replace(proved)
-            self._here[key] = proved, got.crc
+
+            def proved(digests: files.Digests) -> None:
+                place = self._folder / f"{key}-{digests.crc:08x}"
+                part.replace(place)
+                self._here[key] = place, digests.crc
+
+            named, arg = f"{shown}: {entry.name}", listing.argument(entry)
+            return files.wanted(listing.api, listing.route, arg, named, part, entry, came=came, proved=proved)
 
         try:
-            cancellation.for_each(one, to_come.items(), at_once=_AT_ONCE, name="fetch")
+            several.fetch([wanted(*item) for item in to_come.items()], progress)
         finally:
             progress.end()
         for name, entry in self._missing.items():
             self.hashes[name] = self._here[_key(entry)][1], entry.hash
         self.members = self._members()
+
+    def is_outdated(self, error: Exception) -> bool:
+        """Tell whether a failure of `fetch` says that the listing no longer holds."""
+        return isinstance(error, OtherContentError) or (isinstance(error, ApiError) and "not_found" in error.tags)
 
     def content(self) -> Path:
         """Return where the content of a single file is."""
@@ -222,13 +228,3 @@ class ByFile:
 def _key(entry: Entry) -> str:
     """Return what the content of a file is called while it is fetched."""
     return entry.hash or hashlib.sha256(f"{entry.name}\0{entry.rev}".encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    made = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while piece := file.read(PIECE):
-            cancellation.check()
-            made.update(piece)
-    return made.hexdigest()

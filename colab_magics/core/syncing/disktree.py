@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import zlib
@@ -10,7 +11,7 @@ from pathlib import Path
 from colab_magics.core.archives.members import PIECE
 from colab_magics.core.common.cancellation import check
 
-__all__ = ["DiskTree"]
+__all__ = ["DiskTree", "sha256_of"]
 
 
 class DiskTree:
@@ -94,3 +95,13 @@ class DiskTree:
             else:
                 files.append(path)
         return files, folders
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    made = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(PIECE):
+            check()
+            made.update(piece)
+    return made.hexdigest()

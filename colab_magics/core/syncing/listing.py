@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from colab_magics.core.archives.members import Member
 from colab_magics.core.dropbox import files
 from colab_magics.core.dropbox.api import Api, ApiError
 from colab_magics.core.dropbox.files import Entry
@@ -32,6 +33,8 @@ class Listing:
         Where a file's content is asked for.
     argument : callable
         Returns what it is asked for with.
+    has_zip : bool
+        Whether all of it may be asked for as a zip.
     """
 
     api: Api
@@ -39,6 +42,11 @@ class Listing:
     entries: list[Entry]
     route: str
     argument: Callable[[Entry], dict[str, Any]]
+    has_zip: bool
+
+    def holds(self, members: Iterable[Member]) -> bool:
+        """Tell whether the members of a zip are among what was listed."""
+        return {member.name for member in members if member.kind == "file"} <= {entry.name for entry in self.entries}
 
 
 def list_account(api: Api, link: Link) -> Listing:
@@ -59,9 +67,13 @@ def list_account(api: Api, link: Link) -> Listing:
         if found is None:
             raise LinkError(f"{link.shown} is not there; check its path, and whose login it is") from None
         answer = Answer(found.name, False, found.size, found.hash or None, found.mtime)
-        return Listing(api, answer, [found], "files/download", lambda _: {"path": path})
+        return Listing(api, answer, [found], "files/download", lambda _: {"path": path}, has_zip=False)
     answer = Answer(link.name or "Dropbox", True, None, None)
-    return Listing(api, answer, entries, "files/download", lambda entry: {"path": f"{path}/{entry.name}"})
+
+    # The API's zip has the folder itself around everything, and so must hold nothing else that is called so.
+    top = path.rpartition("/")[2].casefold()
+    has_zip = top != "" and not any(entry.name.partition("/")[0].casefold() == top for entry in entries)
+    return Listing(api, answer, entries, "files/download", lambda entry: {"path": f"{path}/{entry.name}"}, has_zip)
 
 
 def list_shared(api: Api, link: Link, password: str | None) -> Listing:
@@ -79,4 +91,5 @@ def list_shared(api: Api, link: Link, password: str | None) -> Listing:
     def argument(entry: Entry) -> dict[str, Any]:
         return {**shared, "path": f"/{entry.name}"}
 
-    return Listing(api, Answer(found["name"], True, None, None), entries, "sharing/get_shared_link_file", argument)
+    answer = Answer(found["name"], True, None, None)
+    return Listing(api, answer, entries, "sharing/get_shared_link_file", argument, has_zip=True)

@@ -30,7 +30,7 @@ from colab_magics.core.common.selection import Selection
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.http import links
 from colab_magics.core.http.body import Response
-from colab_magics.core.http.client import Client, Received
+from colab_magics.core.http.client import Client, Received, retrying
 from colab_magics.core.http.links import Link
 from colab_magics.core.http.partial import PART
 from colab_magics.core.secrets import secrets
@@ -45,12 +45,12 @@ from colab_magics.core.syncing.destination import (
     place_of,
     validator,
 )
-from colab_magics.core.syncing.disktree import DiskTree
+from colab_magics.core.syncing.disktree import DiskTree, sha256_of
 from colab_magics.core.syncing.filter import Choice
 from colab_magics.core.syncing.manifest import Manifest, Record, join_names, sibling_path
 from colab_magics.core.syncing.options import Options
 from colab_magics.core.syncing.staging import OneFile, bring_in, stage, work_folder
-from colab_magics.errors import ArchiveError, LayoutError, LinkError, TokenError
+from colab_magics.errors import ArchiveError, LayoutError, LinkError, TokenError, TransferError
 
 if TYPE_CHECKING:
     from colab_magics.core.dropbox.api import Api
@@ -62,6 +62,7 @@ __all__ = ["is_complete", "sync"]
 
 _declined: set[str] = set()  # the links, by their identity, that the API did not list
 _MEMBER = b"PK\x03\x04"  # what a zip begins with
+_LISTED = 2  # times that what changes meanwhile is listed again
 
 
 def sync(
@@ -222,7 +223,7 @@ class _Run:
             with Api(credentials, self.settings.dropbox_url, self.progress) as api:
                 if listing := self._listing(api):
                     place = place_of(self.link, listing.answer, dest, self.options, self.settings)
-                    return self._locked(place, partial(self._by_file, listing))
+                    return self._locked(place, partial(self._by_file, api, listing))
         return self._as_it_comes(dest)
 
     def _as_it_comes(self, dest: Dest) -> SyncResult:
@@ -247,8 +248,6 @@ class _Run:
         from colab_magics.core.dropbox.credentials import find, login_of  # here: most syncs have nothing to do
 
         if self.link.kind == "account":
-            if self.options.via == "zip":
-                raise LinkError(f"{self.link.shown} comes file by file, never as a zip; leave --via out")
             return login_of(self.settings)
         if self.options.via == "zip" or (self.options.via == "auto" and self.link.identity in _declined):
             return None
@@ -307,35 +306,72 @@ class _Run:
                 self.progress.say(warning)
             return result
 
-    def _by_file(self, listing: Listing, place: Place, work: Path) -> SyncResult:
+    def _by_file(self, api: Api, listing: Listing, place: Place, work: Path) -> SyncResult:
         """Sync what the API lists, file by file, unless a zip is quicker."""
-        from colab_magics.core.syncing.by_file import ByFile, file_sha256  # here: as above
+        from colab_magics.core.syncing.by_file import ByFile  # here: as above
 
         manifest, answer, shown = Manifest.load(place.root), listing.answer, str(place.shown)
         if self.options.sha256 is not None and answer.is_folder:
             raise LinkError("--sha256 is for one file; leave it out")
+        if self.options.via == "zip" and not listing.has_zip:
+            raise LinkError(f"{self.link.shown} does not come as a zip; leave --via out")
         etag = validator(self.link, place, manifest, self.options)
         if etag is not None and answer.etag == etag:
             return self._still_there(place, manifest)
-        name = None if answer.is_folder else place.name or answer.name
-        archive = ByFile(listing, name, place.root, work, manifest, self.options)
-        way = archive.zip_reason(self.options.via) if self.link.kind != "account" else None
-        if self.options.dry_run:
-            self.progress.say(f"{shown}: {way or archive.plan}")
-        elif way:
-            with self.client.open(self.link) as response:
-                return self._work(response, place, work)
-        is_archive = self.options.unpack and not answer.is_folder
-        if not self.options.dry_run or is_archive:
-            archive.fetch(shown, self.progress)
-        received = Received(answer, answer.size or 0, 0, "", archive.transferred)
-        if self.options.sha256 is not None and not self.options.dry_run:
-            self._check_digest(replace(received, sha256=file_sha256(archive.content())))
+        is_archive, transferred = self.options.unpack and not answer.is_folder, 0
+        for tries in range(_LISTED, -1, -1):
+            name = None if answer.is_folder else place.name or answer.name
+            archive = ByFile(listing, name, place.root, work, manifest, self.options)
+            way = archive.zip_reason(self.options.via)
+            if self.options.dry_run:
+                self.progress.say(f"{shown}: {way or archive.plan}")
+            elif way and (made := self._as_zip(listing, place, work)):
+                return made
+            if self.options.dry_run and not is_archive:
+                break
+            try:
+                archive.fetch(shown, self.progress)
+                break
+            except TransferError as error:
+                if not tries or not archive.is_outdated(error):
+                    raise
+                self.progress.say(f"{shown}: {self.link.shown} changed meanwhile; looking again")
+                api.hang_up()
+                listing = self._listing(api) or listing
+            finally:
+                transferred += archive.transferred
+        received = Received(answer, answer.size or 0, 0, transferred)
+        if not self.options.dry_run:
+            self._check_digest(archive.content)
         if is_archive:
             unpacked = unpack(archive.content(), self._target(place, work, manifest))
             return self._apply(place, work, manifest, unpacked, received)
         manifest.hashes |= archive.hashes
         return self._apply(place, work, manifest, archive, received, archive.tree)
+
+    def _as_zip(self, listing: Listing, place: Place, work: Path) -> SyncResult | None:
+        """Sync a folder that is listed as the zip of it; None when Dropbox makes none that was listed so."""
+        if self.link.kind != "account":
+            with self.client.open(self.link) as response:
+                return self._work(response, place, work)
+        from colab_magics.core.dropbox.api import ApiError  # here: as above
+
+        manifest, path = Manifest.load(place.root), self.link.url.removeprefix("dropbox:").rstrip("/")
+        target = replace(self._target(place, work, manifest), top=path.rpartition("/")[2])
+        ask = partial(listing.api.download, "files/download_zip", {"path": path}, self.link, {})
+        try:
+            with retrying(self.link.shown, ask, self.progress) as response:
+                archive = self.client.read(response, lambda source: take(source, target), ask)
+            reason = "" if listing.holds(archive.members) else "it holds something else than was listed"
+        except ApiError as error:
+            reason = str(error)
+        if reason and self.options.via == "zip":
+            raise TransferError(f"{self.link.shown} does not come as a zip: {reason}; leave --via out")
+        if reason:
+            self.progress.say(f"{self.link.shown} does not come as a zip ({reason}); it comes file by file")
+            return None
+        size = target.budget.received
+        return self._apply(place, work, manifest, archive, Received(listing.answer, size, 0, size))
 
     def _work(self, response: Response, place: Place, work: Path) -> SyncResult:
         manifest = Manifest.load(place.root)
@@ -348,9 +384,9 @@ class _Run:
         if place.name is None and not answer.is_resumable and response.head.startswith(_MEMBER):
             archive = self.client.read(response, lambda source: take(source, target))
             size = target.budget.received
-            return self._apply(place, work, manifest, archive, Received(answer, size, 0, "", size))
+            return self._apply(place, work, manifest, archive, Received(answer, size, 0, size))
         received = self.client.download(response, work / PART, room=partial(check_room, work, shown=str(place.shown)))
-        self._check_digest(received)
+        self._check_digest(lambda: work / PART)
         if place.name is not None:
             return self._apply(place, work, manifest, OneFile(place.name, work / PART, received, target.tree), received)
         if answer.is_folder and not self.options.unpack and not is_zip(work / PART):
@@ -455,10 +491,12 @@ class _Run:
             why = "since a symlink or a kept file stands there"
             self.progress.say(f"{place.shown}: {len(decision.left)} left alone, {why}: {names}")
 
-    def _check_digest(self, received: Received) -> None:
-        if self.options.sha256 not in {None, received.sha256}:
+    def _check_digest(self, place: Callable[[], Path]) -> None:
+        """Refuse a file that has not the digest which was asked for, if one was."""
+        wanted = self.options.sha256
+        if wanted is not None and (digest := sha256_of(place())) != wanted:
             raise ArchiveError(
-                f"what {self.link.shown} sent has the SHA-256 {received.sha256}, not {self.options.sha256}; nothing "
+                f"what {self.link.shown} sent has the SHA-256 {digest}, not {wanted}; nothing "
                 "was written: check the digest, or who changed the file"
             )
 
