@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colab_magics import __version__, core, masking
-from colab_magics.display import Lines, ask_hidden, described, interrupts_in_one_line, run_plan
+from colab_magics.display import Lines, ask_hidden, described, interrupts_in_one_line, run_everywhere, run_plan
 from colab_magics.errors import ColabMagicsError, Interrupted, PlanError, StepError
 
 if TYPE_CHECKING:
@@ -154,9 +154,11 @@ def _run(words: list[str]) -> Callable[[], int | None]:
     )
     plan = core.read_plan(text, os.environ, settings=settings)
 
-    def work() -> core.BootstrapResult:
-        from colab_magics.report import LinesReport  # here: the other commands do without it
+    def work() -> core.BootstrapResult | core.EverywhereResult:
+        from colab_magics.report import HostsLines, LinesReport  # here: the other commands do without it
 
+        if args.over:
+            return run_everywhere(args.over, text, {}, args, settings, lines, HostsLines(lines))
         return run_plan(plan, args, settings, lines, LinesReport(lines))
 
     return lambda: _show(work, args, lines)

@@ -10,20 +10,20 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from colab_magics import core, masking
 from colab_magics.core import seconds_text, size_text
-from colab_magics.errors import Interrupted
+from colab_magics.errors import Interrupted, PlanError
 
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["Lines", "Stretch", "ask_hidden", "described", "interrupts_in_one_line", "run_plan"]
+__all__ = ["Lines", "Stretch", "ask_hidden", "described", "interrupts_in_one_line", "run_everywhere", "run_plan"]
 
 _DELAY = 0.4  # seconds; what is over sooner shows no progress
 _PAUSE = 0.1  # seconds between two looks of a line in place
@@ -184,17 +184,36 @@ def run_plan(
     plan: core.Plan, args: argparse.Namespace, settings: core.Settings, lines: Lines, report: core.Report
 ) -> core.BootstrapResult:
     """Do with a block what its arguments say; the block is as it was typed, and understood."""
-    for path, text in ((args.save, plan.text), (args.export, args.export and core.export(plan.text))):
+    if args.send_secrets:
+        raise PlanError("--send-secrets goes with --over")
+    return core.bootstrap(plan, report=report, **_asked(plan.text, args, settings, lines))
+
+
+def run_everywhere(
+    client: object,
+    text: str,
+    variables: Mapping[str, object],
+    args: argparse.Namespace,
+    settings: core.Settings,
+    lines: Lines,
+    report: core.HostsReport,
+) -> core.EverywhereResult:
+    """Do with a block, on the hosts of a cluster, what its arguments say."""
+    asked = _asked(text, args, settings, lines)
+    return core.everywhere(client, text, variables=variables, send_secrets=args.send_secrets, report=report, **asked)
+
+
+def _asked(text: str, args: argparse.Namespace, settings: core.Settings, lines: Lines) -> dict[str, Any]:
+    """Write the files that a block's arguments ask for; return how they say that it is run."""
+    for path, content in ((args.save, text), (args.export, args.export and core.export(text))):
         if path:
-            lines.say(core.write(core.expand(path, settings), text))
-    return core.bootstrap(
-        plan,
-        dry_run=args.dry_run,
-        lock=args.lock and core.expand(args.lock, settings),
-        frozen=args.frozen and core.expand(args.frozen, settings),
-        settings=replace(settings, jobs=args.jobs) if args.jobs is not None else settings,
-        report=report,
-    )
+            lines.say(core.write(core.expand(path, settings), content))
+    return {
+        "dry_run": args.dry_run,
+        "lock": args.lock and core.expand(args.lock, settings),
+        "frozen": args.frozen and core.expand(args.frozen, settings),
+        "settings": replace(settings, jobs=args.jobs) if args.jobs is not None else settings,
+    }
 
 
 def described(result: object) -> list[str]:

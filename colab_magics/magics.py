@@ -19,7 +19,7 @@ from traitlets import Bool, Enum, Int, Unicode, observe
 
 from colab_magics import completion, core, masking
 from colab_magics.core import Settings
-from colab_magics.display import Lines, ask_hidden, described, interrupts_in_one_line, run_plan
+from colab_magics.display import Lines, ask_hidden, described, interrupts_in_one_line, run_everywhere, run_plan
 from colab_magics.errors import ColabMagicsError, PlanError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from colab_magics.core import Arguments, Report
+    from colab_magics.core import Arguments, HostsReport, Report
 
 __all__ = ["ColabMagics", "load", "unload"]
 
@@ -96,6 +96,14 @@ class ColabMagics(Magics):
 
     def _block(self, args: argparse.Namespace, text: str) -> Any:
         settings, lines = self.settings(), self._lines(args)
+        if args.over:
+            if args.over not in self._running.user_ns:
+                raise UsageError(
+                    f"--over {args.over}: this notebook has no such name; give that of a dask or ipyparallel client"
+                )
+            client, names = self._running.user_ns[args.over], self._running.user_ns
+            report = self._hosts_report(lines)
+            return self._shown(run_everywhere(client, text, names, args, settings, lines, report), lines)
         plan = core.read_plan(text, {**os.environ, **self._running.user_ns}, settings=settings)
         return self._shown(run_plan(plan, args, settings, lines, self._report(lines)), lines)
 
@@ -131,14 +139,23 @@ class ColabMagics(Magics):
 
         if not lines.shows_output:
             return core.Report()
-        if not hasattr(self.shell, "kernel"):
-            return LinesReport(lines)
+        return TableReport(lines, self._display()) if hasattr(self.shell, "kernel") else LinesReport(lines)
+
+    def _hosts_report(self, lines: Lines) -> HostsReport:
+        from colab_magics.report import HostsLines, HostsTable  # here: as above
+
+        if not lines.shows_output:
+            return core.HostsReport()
+        return HostsTable(lines, self._display()) if hasattr(self.shell, "kernel") else HostsLines(lines)
+
+    def _display(self) -> Callable[[dict[str, str], bool], None]:
+        """Return what shows a bundle in a place of its own, and then others in that place."""
         name = uuid.uuid4().hex
 
         def show(bundle: dict[str, str], update: bool) -> None:
             self._running.display_pub.publish(bundle, {}, transient={"display_id": name}, update=update)
 
-        return TableReport(lines, show)
+        return show
 
     @property
     def _running(self) -> Any:

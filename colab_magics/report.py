@@ -5,14 +5,15 @@ from __future__ import annotations
 import html
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from colab_magics import core, masking
-from colab_magics.core import Progress, Report, Step, StepResult, seconds_text, size_text
+from colab_magics.core import HostResult, HostsReport, Progress, Report, Step, StepResult, seconds_text, size_text
 from colab_magics.display import Lines, Stretch
 
-__all__ = ["LinesReport", "TableReport"]
+__all__ = ["HostsLines", "HostsTable", "LinesReport", "TableReport"]
 
 _SYMBOLS = {
     "waiting": "·",
@@ -172,24 +173,135 @@ class TableReport(_Rows):
             self._shown = bundle
 
 
+class _Hosts(HostsReport):
+    """Keeps a row a host, and shows those that matter when there are many.
+
+    Parameters
+    ----------
+    lines : Lines
+        What writes.
+    """
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._rows: list[HostResult] = []
+        self._began = time.monotonic()
+        self._parts: dict[int, str] = {}  # the beginning of a line that a host has not ended yet
+
+    def begin(self, rows: Sequence[HostResult]) -> None:
+        """Take note of the hosts."""
+        self._rows = list(rows)
+        self.tick()
+
+    def output(self, row: HostResult, text: str) -> None:
+        """Write what a command printed, each line with its host's name; of many hosts only the first one's."""
+        if len(self._rows) > _MANY and row is not self._rows[0]:
+            return
+        *whole, rest = (self._parts.pop(id(row), "") + text).split("\n")
+        self._parts[id(row)] = rest
+        if whole:
+            self._lines.write("".join(f"{row.host}: {line}\n" for line in whole))
+
+    def ended(self, row: HostResult) -> None:
+        """Write the rest of what it printed."""
+        if rest := self._parts.pop(id(row), ""):
+            self._lines.write(f"{row.host}: {rest}\n")
+        self.tick()
+
+    def say(self, text: str) -> None:
+        """Write it."""
+        self._lines.say(text)
+
+    def _shown(self) -> list[tuple[str, str, str, str, str]]:
+        """Return the cells of each host; of many those that failed and the slowest, and what the others are."""
+        rows, others = self._rows, Counter[str]()
+        if len(rows) > _MANY:
+            # First what failed, then what still runs, then what took longest; each kind in its own order.
+            ranked = sorted(rows, key=lambda row: (row.status in _GOOD, row.status != "running", -row.seconds))
+            rows, others = ranked[: _MANY - 1], Counter(row.status for row in ranked[_MANY - 1 :])
+        cells = [self._cells(row) for row in rows]
+        if others:
+            told = ", ".join(f"{count} {status.replace('-', ' ')}" for status, count in others.items())
+            cells.append((f"and {sum(others.values())} more", "", "", "", told))
+        return cells
+
+    def _cells(self, row: HostResult) -> tuple[str, str, str, str, str]:
+        seconds = time.monotonic() - self._began if row.status == "running" else row.seconds
+        state = f"{_SYMBOLS[row.status]} {row.status.replace('-', ' ')}"
+        detail = masking.redact(row.detail.splitlines()[0] if row.detail else "")
+        return row.host, str(len(row.workers)), state, seconds_text(seconds) if seconds else "", detail
+
+    def _overall(self) -> str:
+        left = sum(row.status == "running" for row in self._rows)
+        count = len(self._rows)
+        return f"{count - left} of {count} hosts, {seconds_text(time.monotonic() - self._began)}" if left else ""
+
+
+class HostsLines(_Hosts):
+    """A line when a host ends; in a terminal, below those, a row for each that has not."""
+
+    def ended(self, row: HostResult) -> None:
+        """Write what the host came to; of a failure the error that ends the call says more."""
+        super().ended(row)
+        if len(self._rows) <= _MANY or row.status not in _GOOD:
+            self._lines.say(repr(row))
+
+    def tick(self) -> None:
+        """Show what has not ended."""
+        if any(row.status == "running" for row in self._rows):
+            self._lines.show([self._overall(), *plain_table(self._shown(), _HOSTS).splitlines()[1:]])
+        else:
+            self._lines.show([])
+
+
+class HostsTable(_Hosts):
+    """One table, a row a host, updated in place.
+
+    Parameters
+    ----------
+    lines : Lines
+        What writes what commands print.
+    show : callable
+        As of `TableReport`.
+    """
+
+    def __init__(self, lines: Lines, show: Callable[[dict[str, str], bool], None]) -> None:
+        super().__init__(lines)
+        self._show = show
+        self._last: dict[str, str] | None = None
+
+    def tick(self) -> None:
+        """Show the table as it is now, unless it shows that already."""
+        rows, overall = self._shown(), self._overall()
+        plain = "\n".join([plain_table(rows, _HOSTS), *([overall] if overall else [])])
+        bundle = {"text/plain": plain, "text/html": html_table(rows, overall, _HOSTS)}
+        if self._rows and bundle != self._last:
+            self._show(bundle, self._last is not None)
+            self._last = bundle
+
+
 _HEADER = ("line", "step", "state", "time", "")
+_HOSTS = ("host", "workers", "state", "time", "")
+_NUMBERS = {"line", "workers", "time"}  # the columns of these names stand to the right
+_MANY = 8  # hosts that a table shows one by one
+_GOOD = {"done", "up-to-date", "planned", "running"}
 
 
-def plain_table(rows: Sequence[Sequence[str]]) -> str:
+def plain_table(rows: Sequence[Sequence[str]], header: Sequence[str] = _HEADER) -> str:
     """Return rows of cells as aligned text."""
-    table = [_HEADER, *rows]
+    table = [header, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(4)]
+    aligned = [f"{'>' if name in _NUMBERS else '<'}{width}" for name, width in zip(header, widths, strict=False)]
     return "\n".join(
-        f"{row[0]:>{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]:>{widths[3]}}  {row[4]}".rstrip()
-        for row in table
+        "  ".join([*(f"{row[column]:{aligned[column]}}" for column in range(4)), row[4]]).rstrip() for row in table
     )
 
 
-def html_table(rows: Sequence[Sequence[str]], overall: str = "") -> str:
+def html_table(rows: Sequence[Sequence[str]], overall: str = "", header: Sequence[str] = _HEADER) -> str:
     """Return rows of cells as a table; the state is a word, so that no colour is needed to read it."""
-    head = "".join(f'<th scope="col" style="text-align:left">{html.escape(cell)}</th>' for cell in _HEADER)
+    head = "".join(f'<th scope="col" style="text-align:left">{html.escape(cell)}</th>' for cell in header)
     body = "".join(
-        "<tr>" + "".join(_cell(cell, wraps=column == len(_HEADER) - 1) for column, cell in enumerate(row)) + "</tr>"
+        "<tr>" + "".join(_cell(cell, wraps=column == len(header) - 1) for column, cell in enumerate(row)) + "</tr>"
         for row in rows
     )
     body += f'<tr><td colspan="5" style="text-align:left">{html.escape(overall)}</td></tr>' if overall else ""

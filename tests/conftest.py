@@ -116,6 +116,13 @@ def link(box: sandbox.Sandbox, proj: Path) -> str:
 class Venv:
     """A virtual environment that sees what we need of the tests' own, and takes installations itself.
 
+    Parameters
+    ----------
+    folder : Path
+        Where it is made.
+    *more : str
+        Distributions that it sees too, with what they need.
+
     Attributes
     ----------
     python : Path
@@ -124,12 +131,12 @@ class Venv:
         Where installations land.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
         self.python = folder / "bin" / "python"
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         self.site_packages = folder / "lib" / version / "site-packages"
-        seen = [str(_needed()), str(Path(sandbox.__file__).parents[2])]
+        seen = [str(_needed(*more)), str(Path(sandbox.__file__).parents[2])]
         (self.site_packages / "outer.pth").write_text("\n".join(seen) + "\n")
 
     def run(self, code: str, *arguments: str, check: bool = True, **kwargs: object) -> subprocess.CompletedProcess[str]:
@@ -142,12 +149,12 @@ class Venv:
 
 
 @cache
-def _needed() -> Path:
-    """Return a folder of what our own code, pip, uv and a kernel need, as links: pip reads all that it can see."""
+def _needed(*more: str) -> Path:
+    """Return a folder of what our code, pip, uv, a kernel and `more` need, as links: pip reads all that it can see."""
     folder = Path(tempfile.mkdtemp(prefix="needed-"))
     atexit.register(shutil.rmtree, folder)
     known: set[str] = set()
-    names = ["colab-magics", "pip", "uv", "ipykernel"]
+    names = ["colab-magics", "pip", "uv", "ipykernel", *more]
     while names:
         name = names.pop()
         if name in known:

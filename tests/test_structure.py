@@ -14,6 +14,7 @@ ROOT = Path(colab_magics.__file__).parent
 LAYERS = (
     ("*",),
     ("core",),
+    ("core.cluster",),
     ("sandbox", "core.blocks"),
     ("core.syncing", "core.packages", "core.keeping"),
     ("core.dropbox",),

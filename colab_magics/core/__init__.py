@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from colab_magics.core.blocks.runner import Report, bootstrap
     from colab_magics.core.blocks.saved import saved_block
     from colab_magics.core.blocks.verb import Verb
+    from colab_magics.core.cluster.everywhere import HostsReport, everywhere
     from colab_magics.core.common.disk import size_text
     from colab_magics.core.common.drive import expand, find_drive, mount_drive
     from colab_magics.core.common.environment import ENVIRONMENTS, detect
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from colab_magics.core.common.results import (
         BootstrapResult,
         CloneResult,
+        EverywhereResult,
+        HostResult,
         InstallResult,
         KeepStatus,
         KeepStatuses,
@@ -54,6 +57,7 @@ _HOMES = {
     "blocks.runner": ("Report", "bootstrap"),
     "blocks.saved": ("saved_block",),
     "blocks.verb": ("Verb",),
+    "cluster.everywhere": ("HostsReport", "everywhere"),
     "common.disk": ("size_text",),
     "common.environment": ("ENVIRONMENTS", "detect"),
     "common.drive": ("expand", "find_drive", "mount_drive"),
@@ -61,6 +65,8 @@ _HOMES = {
     "common.results": (
         "BootstrapResult",
         "CloneResult",
+        "EverywhereResult",
+        "HostResult",
         "InstallResult",
         "KeepStatus",
         "KeepStatuses",
@@ -90,6 +96,9 @@ __all__ = [
     "Arguments",
     "BootstrapResult",
     "CloneResult",
+    "EverywhereResult",
+    "HostResult",
+    "HostsReport",
     "InstallResult",
     "KeepStatus",
     "KeepStatuses",
@@ -109,6 +118,7 @@ __all__ = [
     "block_parser",
     "bootstrap",
     "detect",
+    "everywhere",
     "expand",
     "export",
     "find_drive",

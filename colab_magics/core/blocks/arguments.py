@@ -54,9 +54,10 @@ class Arguments(argparse.ArgumentParser):
 
     def read_leading(self, words: Sequence[Word]) -> tuple[argparse.Namespace, list[Word]]:
         """Parse the options before a command; what follows is the command's, whatever it is."""
-        ours, taken = self.options(), 0
-        while taken < len(words) and words[taken].value.partition("=")[0] in ours:
-            taken += 1 if "=" in words[taken].value else 2
+        ours = {option: action for action in self._actions for option in action.option_strings}
+        taken = 0
+        while taken < len(words) and (action := ours.get(words[taken].value.partition("=")[0])):
+            taken += 1 if "=" in words[taken].value or action.nargs == 0 else 2
         return self.read([word.value for word in words[:taken]]), list(words[taken:])
 
     def error(self, message: str) -> NoReturn:

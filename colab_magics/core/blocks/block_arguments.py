@@ -50,6 +50,10 @@ def block_parser(prog: str, *, file: bool = False) -> Arguments:
     add("--jobs", metavar="N", type=count, help="how many steps may run side by side")
     add("--lock", metavar="FILE", help="write what was used to FILE: contents, commits, versions")
     add("--frozen", metavar="FILE", help="use exactly what such a FILE says, or fail")
+    over = "tcp://HOST:PORT" if file and not prog.startswith("%") else "NAME"
+    what = "the address of dask's scheduler" if over != "NAME" else "a dask or ipyparallel client of the notebook"
+    add("--over", metavar=over, help=f"run it once on every host of a cluster: {what}")
+    add("--send-secrets", action="store_true", help="with --over: send hosts what they lack, sealed, over TLS only")
     add("--save", metavar="FILE", help="also write the block to FILE, to run it elsewhere")
     add("--export", metavar="FILE", help="also write it as a shell script that needs nothing of ours")
     made.add_common()

@@ -69,22 +69,37 @@ class Lock:
             When there is none at `path`, or it is none.
         """
         try:
-            data = json.loads(path.read_text("utf-8"))
-            if data["version"] != _VERSION:
-                raise PlanError(f"the lock {str(path)!r} is of version {data['version']}; make it anew with --lock")
-            syncs = {dest: list(held) for dest, held in data["syncs"].items()}
-            return cls(data["python"], syncs, dict(data["repositories"]), dict(data["packages"]), data.get("block", ""))
+            return cls.parse(path.read_text("utf-8"), repr(str(path)))
         except OSError as error:
             raise PlanError(f"the lock {str(path)!r} cannot be read: {error.strerror}; make one with --lock") from None
+        except UnicodeDecodeError:
+            raise PlanError(f"{str(path)!r} is no lock; make one with --lock") from None
+
+    @classmethod
+    def parse(cls, text: str, shown: str = "what was sent") -> Lock:
+        """Understand the text of a lock, which messages call `shown`; raises PlanError when it is none."""
+        try:
+            data = json.loads(text)
+            if data["version"] != _VERSION:
+                raise PlanError(f"the lock {shown} is of version {data['version']}; make it anew with --lock")
+            syncs = {dest: list(held) for dest, held in data["syncs"].items()}
+            return cls(data["python"], syncs, dict(data["repositories"]), dict(data["packages"]), data.get("block", ""))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, PlanError):
                 raise
-            raise PlanError(f"{str(path)!r} is no lock; make one with --lock") from None
+            raise PlanError(f"{shown} is no lock; make one with --lock") from None
 
     def write(self, path: Path) -> None:
         """Write the lock, whole or not at all."""
         data = {"version": _VERSION, **self.__dict__}
         write_whole(path, f"{json.dumps(data, indent=1, sort_keys=True)}\n".encode())
+
+    def differences(self, other: Lock, packages: Iterable[str]) -> list[str]:
+        """Return what another run of the block used and this one did not, of these packages and of all else; names."""
+        found = [f"the link of {dest}" for dest in self.syncs if _contents(self, dest) != _contents(other, dest)]
+        both = self.repositories.keys() & other.repositories.keys()
+        found += [url for url in sorted(both) if self.repositories[url] != other.repositories[url]]
+        return found + [name for name in packages if self.packages.get(name) != other.packages.get(name)]
 
     def note_sync(self, step: Step, result: SyncResult, settings: Settings) -> None:
         """Add what the link of a sync held."""
@@ -247,6 +262,11 @@ def content(manifest: Manifest, identity: str) -> dict[str, object]:
         digest.update(f"{name}\0{size}\0{crc}\n".encode("utf-8", "surrogatepass"))
     link = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
     return {"link": link, "files": len(names), "digest": digest.hexdigest()}
+
+
+def _contents(lock: Lock, dest: str) -> list[tuple[object, object]]:
+    """Return what a lock says that a destination holds, whichever link it came by."""
+    return sorted(((entry["files"], entry["digest"]) for entry in lock.syncs.get(dest, [])), key=repr)
 
 
 def _held(step: Step, result: SyncResult, settings: Settings) -> tuple[Manifest, str]:

@@ -67,6 +67,7 @@ def bootstrap(
     frozen: Path | None = None,
     settings: Settings | None = None,
     report: Report | None = None,
+    rank: int = 0,
 ) -> BootstrapResult:
     r"""Run a bootstrap block; the outcome is that of running its lines from top to bottom.
 
@@ -87,6 +88,8 @@ def bootstrap(
         By default read from the environment.
     report : Report, optional
         Hears of each step's beginning, progress and end.
+    rank : int, optional
+        The place of this host among those that run the block, from 0: what is for the first one runs there alone.
 
     Returns
     -------
@@ -113,7 +116,7 @@ def bootstrap(
     known = {**os.environ, **(variables or {})}
     plan = block if isinstance(block, Plan) else read_plan(block, known, settings=settings)
     used, held = _locks(lock if not dry_run else None, frozen)
-    runner = _Runner(plan.steps, settings, report or Report(), used, held)
+    runner = _Runner(plan.steps, settings, report or Report(), used, held, rank)
     result = runner.all(dry_run=dry_run)
     if used and lock:
         used.block = hashlib.sha256(plan.text.encode()).hexdigest()
@@ -134,12 +137,22 @@ def _locks(lock: Path | None, frozen: Path | None) -> tuple[Lock | None, Lock | 
 
 class _Runner:
     def __init__(
-        self, steps: Sequence[Step], settings: Settings, report: Report, used: Lock | None, frozen: Lock | None
+        self,
+        steps: Sequence[Step],
+        settings: Settings,
+        report: Report,
+        used: Lock | None,
+        frozen: Lock | None,
+        rank: int,
     ) -> None:
         self.settings, self.report, self.used, self.frozen = settings, report, used, frozen
         self.here = environment.detect(override=settings.env)
         self.steps = steps
-        mine = [index for index, step in enumerate(steps) if not step.on or self.here in step.on]
+        mine = [
+            index
+            for index, step in enumerate(steps)
+            if not (self._elsewhere(step) or (rank and getattr(step.args, "rank0", False)))
+        ]
         if frozen and (lacks := frozen.lacks(steps[index] for index in mine)):
             raise PlanError("\n".join(lacks))
         self.schedule = Schedule(steps, mine, settings)
@@ -172,7 +185,7 @@ class _Runner:
         self.report.begin(self.steps)
         for index, step in enumerate(self.steps):
             if index not in self.schedule.waits:
-                reason = f"only on {', '.join(step.on)}, this is {self.here}"
+                reason = self._elsewhere(step) or "only on the first host"
                 self._end(index, StepResult(step.line, step.verb, "skipped", detail=reason))
         if dry_run:
             for index, foreseen in foresee(self.steps, self.schedule, self.settings).items():
@@ -182,6 +195,10 @@ class _Runner:
             for module in verbs.get(name).loads:  # here, so that no step's time has that in it
                 importlib.import_module(f"colab_magics.core.{module}")
         self._loop()
+
+    def _elsewhere(self, step: Step) -> str:
+        """Say where a step is for that is not for this environment; empty for one that is."""
+        return f"only on {', '.join(step.on)}, this is {self.here}" if step.on and self.here not in step.on else ""
 
     def _result(self, began: float) -> BootstrapResult:
         ordered = [self.results[index] for index in range(len(self.steps))]

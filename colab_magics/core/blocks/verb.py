@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -63,6 +64,8 @@ class Verb:
         The modules of the core that its run needs, loaded before the clock of a block's first step starts.
     in_main_thread : bool
         Whether it can run in no other thread.
+    in_process : bool
+        Whether what it does ends with this process, so that on a cluster each worker does it.
     has_output : bool
         Whether what it starts prints for the person, so that a report in lines announces it.
     options : str
@@ -76,6 +79,7 @@ class Verb:
     example = "  VERB"
     loads: tuple[str, ...] = ()
     in_main_thread = False
+    in_process = False
     has_output = False
     options = ""
 
@@ -119,6 +123,11 @@ class Verb:
     def variables(self, step: Step) -> Mapping[str, str | None]:  # noqa: ARG002 - for overriding
         """Return what later lines can name as ``$NAME`` because of a step; None for what only its commands are told."""
         return {}
+
+    def needs(self, step: Step) -> list[str]:
+        """List the secrets that a step may ask for: ``secret:NAME``, ``host:NAME`` of a git host, ``host:*`` of any."""
+        given = [word for value in vars(step.args).values() for word in (value if isinstance(value, list) else [value])]
+        return [match[1] for word in given if (match := re.search(r"(?:^|=)(secret:[A-Za-z_][\w.-]*)$", str(word)))]
 
     def effects(self, step: Step, touches: Touches) -> None:
         """Tell what a step reads, writes, and needs."""

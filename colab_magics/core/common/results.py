@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from colab_magics.core.common.disk import size_text
 __all__ = [
     "BootstrapResult",
     "CloneResult",
+    "EverywhereResult",
+    "HostResult",
     "InstallResult",
     "KeepStatus",
     "KeepStatuses",
@@ -374,6 +378,72 @@ class BootstrapResult:
         counts = [f"{ended.count(status)} {status.replace('-', ' ')}" for status in order if status in ended]
         parts = ", ".join(counts) or "nothing to do"
         return f"bootstrap: {parts}" + (f" ({seconds_text(self.seconds)})" if set(ended) - {"planned"} else "")
+
+
+@dataclass(repr=False)
+class HostResult:
+    """What a bootstrap block came to on one host.
+
+    Attributes
+    ----------
+    host : str
+        Its name.
+    status : {'done', 'up-to-date', 'failed', 'interrupted', 'planned'}
+        How it ended.
+    seconds : float
+        How long it took.
+    detail : str
+        One line about it: of a failure the line, the step and why.
+    workers : list of str
+        The workers there, as the engine calls them.
+    steps : list of StepResult
+        What each step came to; empty when none ran.
+    """
+
+    host: str
+    status: str
+    seconds: float = 0.0
+    detail: str = ""
+    workers: list[str] = field(default_factory=list)
+    steps: list[StepResult] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        took = f" ({seconds_text(self.seconds)})" if self.seconds else ""
+        detail = f": {self.detail.splitlines()[0]}" if self.detail else ""
+        return f"{self.host} {self.status.replace('-', ' ')}{took}{detail}"
+
+
+@dataclass(repr=False)
+class EverywhereResult:
+    """What a bootstrap block came to on the hosts of a cluster.
+
+    Attributes
+    ----------
+    hosts : list of HostResult
+        One a host, the first of the cluster first.
+    seconds : float
+        How long all of it took.
+    lock : str
+        What was used on all of them, as ``--lock`` writes it; empty when no host got so far.
+    """
+
+    hosts: list[HostResult] = field(default_factory=list)
+    seconds: float = 0.0
+    lock: str = ""
+
+    def __post_init__(self) -> None:
+        self._again: Callable[[], EverywhereResult] | None = None  # set by whoever can; no part of the result
+
+    def update(self) -> EverywhereResult:
+        """Do the same on the hosts and for the workers that have joined since, with what the first ones used."""
+        if self._again is None:
+            raise TypeError("only what core.everywhere returned can be brought up to date")
+        return self._again()
+
+    def __repr__(self) -> str:
+        counts = Counter(host.status for host in self.hosts)
+        parts = [f"{count} {status.replace('-', ' ')}" for status, count in counts.items()]
+        return f"{len(self.hosts)} host{'s' * (len(self.hosts) != 1)}: {', '.join(parts)}, {seconds_text(self.seconds)}"
 
 
 def as_json(result: object) -> str:

@@ -126,6 +126,7 @@ def named(name: str, settings: Settings, *, prompt: bool = True) -> Secret:
         _from_file([name], settings)
         or sources.from_environment([variable, name])
         or sources.from_notebook([name], settings, hints)
+        or sources.from_caller(name)
     )
     if found is None:
         near = _near(name, settings)
@@ -200,6 +201,8 @@ def host_token(
             or sources.from_notebook(names, settings, hints)
             or (sources.from_gh(host) if last else None)
         )
+    if not found and (sent := sources.lent_token(host)):
+        found, username = sent[:2], sent[2]
     if not found and last and (stored := sources.from_keyring(host, username) or sources.from_git(host)):
         found, username = stored[:2], stored[2] or username
     if not found and last:

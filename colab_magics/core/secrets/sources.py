@@ -9,14 +9,25 @@ import importlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from colab_magics.core.common import cancellation, environment, process
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.secrets.hosts import host_of, origin
 
-__all__ = ["from_environment", "from_gh", "from_git", "from_keyring", "from_notebook", "from_person"]
+__all__ = [
+    "from_caller",
+    "from_environment",
+    "from_gh",
+    "from_git",
+    "from_keyring",
+    "from_notebook",
+    "from_person",
+    "lent",
+    "lent_token",
+]
 
 _TIMEOUT = 10.0  # seconds for a tool that holds tokens
 
@@ -69,6 +80,39 @@ def from_notebook(names: Iterable[str], settings: Settings, hints: list[str]) ->
         if isinstance(value, str) and value.strip():
             return value.strip(), f"{where.capitalize()}'s secret {name}"
     return None
+
+
+_lent: dict[str, str] = {}
+_lent_tokens: dict[str, tuple[str, str | None]] = {}
+_CALLER = "whoever runs the block"
+
+
+@contextmanager
+def lent(named: Mapping[str, str], tokens: Mapping[str, Sequence[str | None]]) -> Iterator[None]:
+    """Have secrets, and tokens with their user names by host, that were sent to this process for one call."""
+    pairs = {host: (str(given[0]), given[1]) for host, given in tokens.items()}
+    _lent.update(named)
+    _lent_tokens.update(pairs)
+    try:
+        yield
+    finally:
+        for name in named:
+            _lent.pop(name, None)
+        for host in pairs:
+            _lent_tokens.pop(host, None)
+
+
+def from_caller(name: str) -> tuple[str, str] | None:
+    """Return a secret that was sent to this process for the call that runs."""
+    return (_lent[name], _CALLER) if name in _lent else None
+
+
+def lent_token(host: str) -> tuple[str, str, str | None] | None:
+    """Return the token for a host that was sent to this process for the call that runs, and its user name."""
+    if host not in _lent_tokens:
+        return None
+    token, username = _lent_tokens[host]
+    return token, _CALLER, username
 
 
 _unanswered: list[Exception] = []

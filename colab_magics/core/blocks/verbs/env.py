@@ -31,6 +31,7 @@ class _Env(Verb):
     synopsis = "NAME=VALUE ..."
     summary = "set variables for later steps and the kernel (NAME=secret:OTHER too)"
     description = "Set environment variables for all later steps, and in a notebook for the kernel."
+    in_process = True
     example = "  VERB OMP_NUM_THREADS=2 HF_TOKEN=secret:HF_TOKEN"
 
     def arguments(self, parser: Arguments) -> None:

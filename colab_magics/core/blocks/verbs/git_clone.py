@@ -45,6 +45,12 @@ class _GitClone(Verb):
         check_secret(args.token)
         repository(args.spec, "owner")
 
+    def needs(self, step: Step) -> list[str]:
+        from colab_magics.core.git.clone import repository  # here: as above
+
+        token = step.args.token
+        return [*super().needs(step), *([] if token else [f"host:{repository(step.args.spec, 'owner').host}"])]
+
     def effects(self, step: Step, touches: Touches) -> None:
         touches.secrets()
         touches.programs(installs=False)  # git-lfs

@@ -42,6 +42,10 @@ class _Pip(Verb):
             raise PlanError("pip is followed by install and what to install")
         return args, tuple(word.value for word in rest)
 
+    def needs(self, step: Step) -> list[str]:
+        names_hosts = any(word.startswith(("-r", "--requirement")) or "://" in word for word in step.command)
+        return ["host:*"] if names_hosts else []
+
     def effects(self, step: Step, touches: Touches) -> None:
         from colab_magics.core.packages.pip_args import parse  # here: loading must not wait for it
 

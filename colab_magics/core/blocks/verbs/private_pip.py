@@ -70,6 +70,15 @@ class _PrivatePip(Verb):
         for spec in args.specs:
             specs.parse_spec(spec, owner="owner")
 
+    def needs(self, step: Step) -> list[str]:
+        from colab_magics.core.git import specs  # here: as above
+
+        if step.args.token:
+            return super().needs(step)
+        found = [specs.parse_spec(text, owner="owner") for text in step.args.specs]
+        hosts = [f"host:{spec.host}" for spec in found if not spec.is_folder]
+        return [*super().needs(step), *hosts, *(["host:*"] if step.args.requirement else [])]
+
     def effects(self, step: Step, touches: Touches) -> None:
         args = step.args
         touches.secrets(args.token_file)

@@ -25,7 +25,7 @@ __all__ = ["VERB"]
 
 
 class _Run(Verb):
-    synopsis = "[--in DIR] COMMAND"
+    synopsis = "[--in DIR] [--rank0] COMMAND"
     summary = "a command, or a line for the shell (also !COMMAND)"
     description = "Run a command."
     example = "  VERB --in proj python train.py"
@@ -33,6 +33,7 @@ class _Run(Verb):
 
     def arguments(self, parser: Arguments) -> None:
         parser.add_argument("--in", dest="folder", metavar="DIR", help="the folder that the command runs in")
+        parser.add_argument("--rank0", action="store_true", help="on a cluster: only on its first host")
 
     def read(self, words: Sequence[Word]) -> tuple[argparse.Namespace, tuple[str, ...] | str]:
         args, words = self.parser(step=True).read_leading(words)
