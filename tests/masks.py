@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator
 
 from colab_magics.masking import registry
-from colab_magics.masking.patterns import matcher
+from colab_magics.masking.patterns import encodings, matcher
 
 
 @functools.lru_cache(maxsize=8)
@@ -20,10 +20,10 @@ def ready(secrets: frozenset[str]) -> matcher.Matcher:
 def known(*secrets: str) -> Iterator[None]:
     """Let exactly these secrets be registered; afterwards, those from before.
 
-    Small texts, too, are first sifted as large ones are, so that what holds for any text is shown for all of that.
+    Small texts, too, are looked through as large ones are, so that what holds for any text is shown for all of that.
     """
-    before, large = (registry._secrets, registry._temporary), matcher._LARGE
-    matcher._LARGE = 0
+    before, sizes = (registry._secrets, registry._temporary), (encodings._SMALL, matcher._LARGE)
+    encodings._SMALL = matcher._LARGE = 0
     registry._secrets, registry._temporary, registry._matcher = frozenset(), (), None
     try:
         for secret in secrets:
@@ -32,4 +32,4 @@ def known(*secrets: str) -> Iterator[None]:
         yield
     finally:
         (registry._secrets, registry._temporary), registry._matcher = before, None
-        matcher._LARGE = large
+        encodings._SMALL, matcher._LARGE = sizes

@@ -17,6 +17,7 @@ _lock = threading.Lock()
 _secrets: frozenset[str] = frozenset()
 _temporary: tuple[str, ...] = ()  # oldest first; none of them is in _secrets
 _matcher: Matcher | None = None  # made anew, when next needed, after a registration
+_lasting: Matcher | None = None  # one for _secrets, or for some of them: what the next one begins with
 
 
 def can_mask(value: str) -> bool:
@@ -64,13 +65,15 @@ def register(value: str, *, temporary: bool = False) -> None:
 
 def matcher() -> Matcher | None:
     """Return the matcher for all secrets known now, or None when there are none."""
-    global _matcher
+    global _matcher, _lasting
     current = _matcher
     if current is None and (_secrets or _temporary):
         with _lock:
             current = _matcher
             if current is None:
-                current = _matcher = Matcher(_secrets.union(_temporary))
+                if _lasting is None or _lasting.secrets != _secrets:
+                    _lasting = Matcher(_secrets, _lasting)
+                current = _matcher = Matcher(_secrets.union(_temporary), _lasting) if _temporary else _lasting
     return current
 
 

@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 MIN_LENGTH = 8  # characters; anything shorter occurs by chance in ordinary text
+_SMALL = 1 << 12  # bytes
+_FEW = 8
 
 #: Bytes that wrapping, quoting, tables and UTF-16 put between characters.
 SEPARATORS = b" \t\n\r\v\f\0\"',`|#"
@@ -47,6 +49,27 @@ class Escapes(NamedTuple):
     start: bytes  # the byte that each begins with, which is searched for fast
     pattern: re.Pattern[bytes]
     nests: bytes  # where this occurs, a sequence may hold the starting byte of another
+    apart: bool  # whether what is one is one wherever it occurs; but for those that are cut off
+
+    def drop(self, squeezed: bytes) -> bytes:
+        """Return squeezed text without these sequences."""
+        if not self.apart or len(squeezed) < _SMALL:
+            return self.pattern.sub(b"", squeezed)
+        # A program writes few different ones, many times over. To replace them one kind after the other takes a
+        # fraction of the time. A line break marks where one was: what stood around it must not become another one.
+        at = 0
+        for _ in range(_FEW):
+            found = self.pattern.search(squeezed, at)
+            if found is None:
+                break
+            at = found.start()
+            if found.end() == len(squeezed):
+                squeezed = squeezed[:at]
+                break
+            squeezed = squeezed.replace(found[0], b"\n")
+        else:
+            squeezed = squeezed[:at] + self.pattern.sub(b"\n", squeezed[at:])
+        return squeezed.translate(None, b"\n") if b"\n" in squeezed else squeezed
 
     def border(self, data: bytes, end: int) -> int:
         """Find where some sequence begins, at or before `end`; 0 if that would take long to find out."""
@@ -59,24 +82,32 @@ class Escapes(NamedTuple):
 # Terminal escapes (CSI, OSC); those and line breaks, borders and NUL as repr and JSON write them; borders of tables and
 # invisible characters; tags; the > before a quoted line. The first two and tags may also be cut off by the end, since a
 # stream is cut anywhere. The patterns consume every run of backslashes whole, so that none is looked at twice. Each is
-# one group, so that a text can be split by them without losing where they stood.
+# one group, so that a text can be split by them without losing where they stood, and begins with one byte as it is, for
+# which `re` looks fast.
 ESCAPES = (
     Escapes(
         b"\x1b",
-        re.compile(rb"(\x1b(?:\[[0-?]*[ -/]*(?:[@-~]|\Z)|\][^\x07\x1b]*(?:\x07|\x1b\\|\Z)|\Z))"),
+        re.compile(rb"(\x1b(?:\[[0-?]*[ -/]*(?:[@-~]|\Z)|\][^\x07\x1b\n]*(?:\x07|\x1b\\|\Z)|\Z))"),
         nests=b"\x1b]",
+        apart=True,
     ),
     Escapes(
         b"\\",
         re.compile(
-            rb"(\\+(?:[nrtvf]|(?:x1b|u001b)(?:\[[0-9;]*(?:[A-Za-z]|\Z))?|x00|u0000|u25[0-9a-f]{2}"
+            rb"(\\\\*(?:[nrtvf]|(?:x1b|u001b)(?:\[[0-9;]*(?:[A-Za-z]|\Z))?|x00|u0000|u25[0-9a-f]{2}"
             rb"|(?:x[01]?|u(?:0(?:0(?:[01]0?)?)?|2(?:5[0-9a-f]?)?)?)?\Z)?)"
         ),
         nests=b"",
+        apart=False,
     ),
-    Escapes(b"\xe2", re.compile(rb"(\xe2(?:[\x94-\x96][\x80-\xbf]|\x80[\x80-\x8f\xa8-\xaf]))"), nests=b""),
-    Escapes(b"<", re.compile(rb"(<[/!?a-zA-Z][^<>]*(?:>|\Z)|<\Z)"), nests=b""),
-    Escapes(b">", re.compile(rb"(>)"), nests=b""),
+    Escapes(
+        b"\xe2",
+        re.compile(rb"(\xe2(?:[\x94-\x96][\x80-\xbf]|\x80[\x80-\x8f\xa8-\xaf]))"),
+        nests=b"",
+        apart=True,
+    ),
+    Escapes(b"<", re.compile(rb"(<[/!?a-zA-Z][^<>\n]*(?:>|\Z)|<\Z)"), nests=b"", apart=True),
+    Escapes(b">", re.compile(rb"(>)"), nests=b"", apart=True),
 )
 #: How many of them are never part of a tag: a text is also searched without these only, for what stands in a tag.
 OUTSIDE_TAGS = 3
@@ -119,7 +150,7 @@ def unescape(squeezed: bytes, kinds: tuple[Escapes, ...] = ESCAPES) -> bytes:
     """
     for kind in kinds:
         if kind.start in squeezed:
-            squeezed = kind.pattern.sub(b"", squeezed)
+            squeezed = kind.drop(squeezed)
     return squeezed
 
 

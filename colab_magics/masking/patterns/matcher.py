@@ -1,10 +1,10 @@
 """Find every encoding of many secrets in a large text, in linear time (pure).
 
 The usual tools are too slow here: Aho-Corasick in Python costs a dictionary look-up a byte, and a regular
-expression with a thousand alternatives tries them at each byte. But no encoding is short. If the shortest has L
-bytes, any occurrence holds a whole 4-byte gram that starts at a multiple of L - 3, so it is enough to look at
-every (L - 3)th position: `set.isdisjoint` over a strided memoryview does that at C speed. A hit names the
-encodings that hold the gram and where, so one comparison settles it, with no search around it.
+expression with a thousand alternatives tries them at each byte. But few encodings are short. Any 23 bytes hold a whole
+8-byte gram that starts at a multiple of 16, so it is enough to look at every 16th position: `isdisjoint` over a
+strided memoryview does that at C speed, and what it costs hardly depends on how many secrets there are. A hit names
+the encodings that hold the gram, so one comparison settles it, with no search around it.
 
 Text is compared *squeezed*, without white space, so that wrapping does not hide a secret. Where there are
 escape sequences, it is compared a second time without those.
@@ -13,10 +13,10 @@ escape sequences, it is compared a second time without those.
 from __future__ import annotations
 
 import re
-import sys
+import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import accumulate, compress, pairwise
+from itertools import accumulate, chain, compress, pairwise
 from operator import length_hint
 from typing import NamedTuple, TypeAlias
 
@@ -32,7 +32,11 @@ KNOWN = 4  # and that a shown piece of one must have at most
 PIECE = 8  # bytes of a random secret that are masked beside an ellipsis or the border of a table's cell
 GAP = 256  # bytes of separators between two characters of an encoding; bounds what a stream must hold back
 
-_GRAM = 4
+# Bytes of a gram, and between those of a text that are looked at. An encoding goes by the first it is long enough for.
+_GRAMS = ((8, 16), (8, 8), (4, 4))
+_CROWD = 8  # encodings that may have a gram in common, if that can be helped
+_START = 4  # bytes of the beginning of an encoding, by which it is found at the end of a text
+_PART = 64  # bytes of an encoding, however long, for which the prefilter looks
 _BLOCK = 1 << 12
 _LARGE = 1 << 12  # bytes; a smaller text is looked at carefully at once
 _END = 256
@@ -86,10 +90,10 @@ class _Squeezed:
 class _Unescaped:
     """A view without one kind of escape sequences."""
 
-    def __init__(self, base: _View, kind: spelling.Escapes) -> None:
+    def __init__(self, base: _View, kind: spelling.Escapes, data: bytes) -> None:
         self._base = base
         self._kind = kind
-        self.data: bytes = kind.pattern.sub(b"", base.data)
+        self.data = data
         # The way back, from the end on, as far as it was needed: how far from the end of this view each text
         # begins, and where in the base. Most often only the end is asked for, so that is all that is split at first.
         self._split(kind.border(base.data, len(base.data) - 4 * _END))
@@ -127,8 +131,87 @@ def _views(raw: bytes) -> list[_View]:
         if number == spelling.OUTSIDE_TAGS and view is not views[0]:
             views.append(view)
         if kind.start in view.data:
-            view = _Unescaped(view, kind)
+            data = kind.drop(view.data)
+            if len(data) < len(view.data):
+                view = _Unescaped(view, kind, data)
     return views if view is views[-1] else [*views, view]
+
+
+class _Chain(NamedTuple):
+    """Encodings that begin alike: many, and one more takes no longer than the first."""
+
+    encoding: bytes
+    others: _Chain | None
+
+    def all(self) -> Iterator[bytes]:
+        chain: _Chain | None = self
+        while chain:
+            yield chain.encoding
+            chain = chain.others
+
+
+class _Index:
+    """Encodings, found by their grams.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of a gram: 4 or 8.
+    step : int
+        Bytes between the grams of a text that are looked at: a multiple of `size`.
+
+    Attributes
+    ----------
+    least : int
+        Bytes of the shortest encoding that is surely found.
+    holders : dict
+        Which encodings hold a gram.
+    """
+
+    def __init__(self, size: int, step: int) -> None:
+        self._size, self._step, self.least = size, step, size + step - 1
+        self._gram = struct.Struct("I" if size == 4 else "Q")
+        self.holders: dict[int, tuple[bytes, ...]] = {}
+
+    def add(self, encoding: bytes, in_pieces: bool = False) -> None:
+        """Add an encoding of at least `least` bytes, or all its pieces of that many."""
+        last = len(encoding) - self._size
+        grams = self._grams(encoding, range(0 if in_pieces else last - self._step + 1, last + 1))
+        if not in_pieces and max(map(self._crowd, self.holders.keys() & grams), default=0) >= _CROWD:
+            # Many links begin, and end, in the same way. Any part will do, as long as it is hit wherever a text has it.
+            grams = {
+                min(self._grams(encoding, range(start, last + 1, self._step)), key=self._crowd)
+                for start in range(self._step)
+            }
+        shared = {gram: (*self.holders[gram], encoding) for gram in self.holders.keys() & grams}
+        self.holders.update(dict.fromkeys(grams, (encoding,)))
+        self.holders.update(shared)
+
+    def _grams(self, encoding: bytes, offsets: range) -> set[int]:
+        return {self._gram.unpack_from(encoding, offset)[0] for offset in offsets}
+
+    def _crowd(self, gram: int) -> int:
+        return len(self.holders.get(gram, ()))
+
+    def hits(self, data: bytes) -> Iterator[tuple[int, bytes, int]]:
+        """Yield where a gram of ours stands in a text, an encoding that holds it, and where in that."""
+        size, step, ours = self._size, self._step, self.holders.keys()
+        if not ours:
+            return
+        whole = memoryview(data)[: len(data) // size * size]
+        words = (whole.cast("I") if size == 4 else whole.cast("Q"))[:: step // size]
+        for first in range(0, len(words), _BLOCK):
+            block = words[first : first + _BLOCK].tolist()
+            rest = iter(block)
+            while not ours.isdisjoint(rest):  # stops behind the first of ours
+                number = len(block) - length_hint(rest) - 1
+                place = (first + number) * step
+                gram = data[place : place + size]
+                for encoding in self.holders[block[number]]:
+                    offset = encoding.find(gram)
+                    while offset >= 0:
+                        yield place, encoding, offset
+                        offset = encoding.find(gram, offset + 1)
 
 
 class Matcher:
@@ -138,55 +221,72 @@ class Matcher:
     ----------
     secrets : iterable of str
         Each of at least 8 visible characters.
+    base : Matcher, optional
+        One for some of them, which spares this one most of the work.
     """
 
-    def __init__(self, secrets: Iterable[str]) -> None:
-        whole: set[bytes] = set()
+    def __init__(self, secrets: Iterable[str], base: Matcher | None = None) -> None:
+        self._known: set[bytes] = set()
         self._tokens: set[bytes] = set()
-        self._random: set[bytes] = set()
-        self._heads: dict[bytes, list[bytes]] = {}
+        self._heads: dict[bytes, tuple[bytes, ...]] = {}
         self._head_lengths: dict[bytes, int] = {}
-        self._pieces: dict[bytes, tuple[bytes, int]] = {}
-        for secret in {part for whole_secret in secrets for part in (whole_secret, *spelling.parts(whole_secret))}:
-            spelled = spelling.encodings(secret)
-            whole |= spelled
-            plain = spelling.squeeze(secret.encode("utf-8", "surrogatepass"))
-            if spelling.is_random(secret.strip()):
-                self._random |= spelled
-                self._add_token(plain)
-        self.longest = max(map(len, whole), default=0)
-        shortest = min(map(len, whole), default=FRAGMENT)
-        if self._tokens:
-            shortest = min(shortest, FRAGMENT)
-        self._stride = max(1, (shortest - _GRAM + 1) // _GRAM)
-        self._index: dict[int, list[tuple[bytes, int]]] = {}
-        self._starts: dict[bytes, list[tuple[bytes, int]]] = {}
+        self._pieces: dict[bytes, bytes] = {}
+        self._starts: dict[bytes, _Chain] = {}
         self._stubs: set[bytes] = set()
-        for encoding in sorted(whole | self._tokens):
+        self._longest = 0
+        self._indexes = [_Index(*gram) for gram in _GRAMS]
+        self._prefilter = Prefilter()
+        self.secrets = frozenset(secrets)
+        new = self.secrets
+        if base is not None and base.secrets <= self.secrets:
+            new -= base.secrets
+            self._take_over(base)
+        for secret in new:
+            for part in {secret, *spelling.parts(secret)}:
+                self._add(part)
+
+    def _take_over(self, base: Matcher) -> None:
+        for name in ("_known", "_tokens", "_heads", "_head_lengths", "_pieces", "_starts", "_stubs"):
+            getattr(self, name).update(getattr(base, name))
+        self._longest = base._longest
+        for index, other in zip(self._indexes, base._indexes, strict=True):
+            index.holders.update(other.holders)
+        self._prefilter.take_over(base._prefilter)
+
+    def _add(self, part: str) -> None:
+        if spelling.is_random(part.strip()):
+            self._add_token(spelling.squeeze(part.encode("utf-8", "surrogatepass")))
+        for encoding in spelling.encodings(part) - self._known:
             self._add_encoding(encoding)
-        self._grams = frozenset(self._index)
-        self._prefilter = Prefilter(whole, self._tokens, self._heads, self._head_lengths, FRAGMENT)
 
     def _add_token(self, plain: bytes) -> None:
+        if plain in self._tokens:
+            return
         self._tokens.add(plain)
+        self._add_encoding(plain)
         prefix = next((prefix for prefix in map(str.encode, PREFIXES) if plain.startswith(prefix)), b"")
         for end in range(max(PIECE, len(prefix) + KNOWN), len(plain) + 1):
-            self._pieces[plain[end - PIECE : end]] = plain, end - PIECE
+            self._pieces[plain[end - PIECE : end]] = plain
         if prefix and len(plain) >= len(prefix) + HEAD:
+            self._prefilter.add_prefix(prefix)
             self._head_lengths[prefix] = len(prefix) + HEAD
-            self._heads.setdefault(plain[: len(prefix) + HEAD], []).append(plain)
+            head = plain[: len(prefix) + HEAD]
+            self._heads[head] = (*self._heads.get(head, ()), plain)
 
     def _add_encoding(self, encoding: bytes) -> None:
-        token = encoding in self._tokens
-        # Of a whole encoding, the first sampled position lies within one stride; a piece may start anywhere.
-        count = len(encoding) - _GRAM + 1 if token else min(self._stride * _GRAM, len(encoding) - _GRAM + 1)
-        for offset in range(count):
-            gram = int.from_bytes(encoding[offset : offset + _GRAM], sys.byteorder)
-            self._index.setdefault(gram, []).append((encoding, offset))
-        for offset in range(count if token else 1):
-            start = encoding[offset : offset + _GRAM]
-            self._starts.setdefault(start, []).append((encoding, offset))
-            self._stubs.update(start[:length] for length in range(1, _GRAM))
+        self._known.add(encoding)
+        self._longest = max(self._longest, len(encoding))
+        in_pieces = encoding in self._tokens
+        next(index for index in self._indexes if index.least <= len(encoding)).add(encoding, in_pieces)
+        if in_pieces:
+            self._prefilter.add(encoding, min(len(encoding), FRAGMENT))
+        else:
+            part = encoding[-_PART:]  # where all of it is, that is
+            self._prefilter.add(part, len(part))
+        for at in range(len(encoding) - _START + 1 if in_pieces else 1):
+            start = encoding[at : at + _START]
+            self._starts[start] = _Chain(encoding, self._starts.get(start))
+            self._stubs |= {start[:1], start[:2], start[:3]}
 
     def spans(self, raw: bytes) -> list[tuple[int, int]]:
         """Find what must be masked.
@@ -223,9 +323,9 @@ class Matcher:
         while cut > 0:
             # What later text completes can have begun no further back than it is long. And where the cut goes through
             # an escape sequence, what is left of that looks like text.
-            cut = max(0, min(cut, len(raw) - 4 * self.longest) - 4 * _END)
+            cut = max(0, min(cut, len(raw) - 4 * self._longest) - 4 * _END)
             views = _views(raw[cut:])
-            if min(len(view.data) for view in views) > self.longest + GAP:
+            if min(len(view.data) for view in views) > self._longest + GAP:
                 break
         end = self._tail(raw[cut:], views)
         return [], end._replace(start=end.start + cut, context=end.context + cut)
@@ -236,30 +336,30 @@ class Matcher:
     def _spans(self, raw: bytes, views: list[_View]) -> list[tuple[int, int]]:
         found = [*self._cut_off(raw)]
         for view in views:
-            for start, end in self._hits(view.data):
-                places = view.at(start), view.at(end - 1) + 1
-                if places[1] - places[0] <= end - start + GAP or _is_close(view, start, end):
-                    found.append(places)
+            found += [(view.at(start), view.at(end - 1) + 1) for start, end in self._hits(view)]
         return join(found)
 
-    def _hits(self, data: bytes) -> Iterator[tuple[int, int]]:
-        if len(data) < spelling.MIN_LENGTH:
-            return
+    def _hits(self, view: _View) -> Iterator[tuple[int, int]]:
+        data = view.data
         ends: dict[tuple[bytes, int], int] = {}
-        for place, gram in self._sampled(data):
-            for encoding, offset in self._index[gram]:
-                start = place - offset
-                if start >= 0 and data.startswith(encoding, start):
-                    yield start, start + len(encoding)
-                elif encoding in self._tokens and ends.get((encoding, start), 0) <= place:
+        for place, encoding, offset in chain.from_iterable(index.hits(data) for index in self._indexes):
+            start = place - offset
+            if encoding in self._tokens:
+                if ends.get((encoding, start), 0) <= place:
                     run = _run(data, encoding, place, offset)
                     ends[encoding, start] = run[1]
-                    if run[1] - run[0] >= FRAGMENT:
-                        yield run
+                    least = min(FRAGMENT, len(encoding))
+                    yield from (piece for piece in _close(view, *run) if piece[1] - piece[0] >= least)
+            elif start >= 0 and data.startswith(encoding, start):
+                whole = start, start + len(encoding)
+                if _close(view, *whole) == [whole]:
+                    yield whole
         for prefix, length in self._head_lengths.items():
             for place in _places(data, prefix):
                 for encoding in self._heads.get(data[place : place + length], ()):
-                    yield _run(data, encoding, place, 0)
+                    start, end = _close(view, *_run(data, encoding, place, 0))[0]
+                    if end - start >= length:
+                        yield start, end
 
     def _cut_off(self, raw: bytes) -> Iterator[tuple[int, int]]:
         """Yield where a piece of a random secret stands beside an ellipsis or a border."""
@@ -267,34 +367,30 @@ class Matcher:
         if cuts:
             raw = _uncoloured(raw)
         for cut in cuts:
+            cells = raw.split(cut)
+            # Most often none of them is ours, which can be had much faster than each by itself.
+            pieces = {cell.lstrip(_EDGES)[:PIECE] for cell in cells} | {cell.rstrip(_EDGES)[-PIECE:] for cell in cells}
+            if pieces.isdisjoint(self._pieces):
+                continue
             start = 0
-            for cell in raw.split(cut):
+            for cell in cells:
                 end = start + len(cell)
                 if len(cell) >= PIECE:
                     left, right = len(cell) - len(cell.lstrip(_EDGES)), len(cell.rstrip(_EDGES))
                     for place, beside in ((start + left, start > 0), (start + right - PIECE, end < len(raw))):
-                        token, offset = self._pieces.get(raw[place : place + PIECE], (b"", 0))
+                        piece = raw[place : place + PIECE]
+                        token = self._pieces.get(piece)
                         if token and beside:
-                            yield _run(raw, token, place, offset)
+                            yield _run(raw, token, place, token.find(piece))
                 start = end + len(cut)
-
-    def _sampled(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Yield place and gram wherever a sampled gram is one of ours."""
-        words = memoryview(data)[: len(data) // _GRAM * _GRAM].cast("I")[:: self._stride]
-        for first in range(0, len(words), _BLOCK):
-            block = words[first : first + _BLOCK].tolist()
-            rest = iter(block)
-            while not self._grams.isdisjoint(rest):  # stops behind the first of ours
-                number = len(block) - length_hint(rest) - 1
-                yield (first + number) * self._stride * _GRAM, block[number]
 
     def _tail(self, raw: bytes, views: list[_View]) -> Unfinished:
         best = Unfinished(len(raw), 0, False, len(raw))
         for view in views:
-            for length, harmless in self._unfinished(view.data[-self.longest :]):
+            for length, harmless in self._unfinished(view.data[-self._longest :]):
                 first, last = len(view.data) - length, len(view.data) - 1
                 start = view.at(first)
-                if len(raw) - view.at(last) - 1 <= GAP and _is_close(view, first, last + 1):
+                if len(raw) - view.at(last) - 1 <= GAP and len(_close(view, first, last + 1)) == 1:
                     if start < best.start:
                         best = Unfinished(start, length, harmless, start)
                     break
@@ -308,19 +404,20 @@ class Matcher:
     def _unfinished(self, end: bytes) -> Iterator[tuple[int, bool]]:
         """Yield the lengths of suffixes that begin some encoding, longest first, and whether they tell little."""
         for at in range(len(end)):
-            start = end[at : at + _GRAM]
-            if len(start) < _GRAM:
+            start = end[at : at + _START]
+            if len(start) < _START:
                 if start in self._stubs:
                     yield len(end) - at, True
             elif start in self._starts:
                 rest = end[at:]
-                begun = [
-                    encoding
-                    for encoding, offset in self._starts[start]
-                    if len(rest) < len(encoding) - offset and encoding.startswith(rest, offset)
-                ]
+                begun = [encoding for encoding in self._starts[start].all() if self._goes_on(encoding, rest)]
                 if begun:
                     yield len(rest), all(len(rest) < self._showable(encoding) for encoding in begun)
+
+    def _goes_on(self, encoding: bytes, rest: bytes) -> bool:
+        if encoding in self._tokens:
+            return encoding.find(rest, 0, len(encoding) - 1) >= 0
+        return len(rest) < len(encoding) and encoding.startswith(rest)
 
     def _showable(self, encoding: bytes) -> int:
         """Say how many bytes of an encoding its beginning must have to be kept from sight.
@@ -367,10 +464,13 @@ def _run(data: bytes, encoding: bytes, place: int, offset: int) -> tuple[int, in
     return place, end
 
 
-def _is_close(view: _View, start: int, end: int) -> bool:
-    """Tell whether no two neighbours among these bytes stand more than a gap apart."""
+def _close(view: _View, start: int, end: int) -> list[tuple[int, int]]:
+    """Split a range where two neighbours stand more than a gap apart."""
+    if view.at(end - 1) - view.at(start) < end - start + GAP:
+        return [(start, end)]
     places = [view.at(index) for index in range(start, end)]
-    return all(after - before <= GAP + 1 for before, after in pairwise(places))
+    far = [start + at for at, (before, after) in enumerate(pairwise(places), 1) if after - before > GAP + 1]
+    return list(pairwise([start, *far, end]))
 
 
 def _cuts(raw: bytes) -> list[bytes]:
