@@ -124,12 +124,68 @@ class Dask:
             machine.stop()
 
 
+def holds(pid: int, secret: str) -> bool:
+    """Tell whether a process has a text in its memory (proc(5), ``maps`` and ``mem``)."""
+    sought = secret.encode()
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            place, rights = line.split()[:2]
+            if not rights.startswith("rw"):
+                continue
+            start, end = (int(part, 16) for part in place.split("-"))
+            try:
+                memory.seek(start)
+                if sought in memory.read(end - start):
+                    return True
+            except (OSError, OverflowError, ValueError):  # of the system's own
+                continue
+    return False
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text())
     except ValueError:
         return None
     return found
+
+
+class Ipyparallel:
+    """A controller, and hosts with engines."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.machines = folder, dict[str, Machine]()
+        self.places = folder / "profile" / "security"
+        self.file = self.places / "ipcontroller-client.json"
+        self.controller = Machine(folder, "controller")
+
+    def start(self, *options: str) -> None:
+        """Start the controller."""
+        given = ("--ip=127.0.0.1", "--location=127.0.0.1", "--profile-dir", str(self.folder / "profile"), *options)
+        self.controller.start("ipyparallel.controller", *given)
+        until(lambda: self.file.exists() and _read(self.file), "the controller")
+
+    def join(self, name: str, engines: int = 2, **more: str) -> Machine:
+        """Start engines on a host."""
+        machine = self.machines.get(name) or Machine(self.folder, name)
+        self.machines[name] = machine
+        for _ in range(engines):
+            machine.start("ipyparallel.engine", "--file", str(self.places / "ipcontroller-engine.json"), **more)
+        return machine
+
+    def stop(self) -> None:
+        for machine in (*self.machines.values(), self.controller):
+            machine.stop()
+
+
+@contextmanager
+def ipyparallel_cluster(folder: Path, *options: str) -> Iterator[Ipyparallel]:
+    cluster = Ipyparallel(folder)
+    try:
+        cluster.start(*options)
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 @contextmanager

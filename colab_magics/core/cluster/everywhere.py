@@ -389,6 +389,9 @@ class _Call:
                 each.row.detail = masking.redact(each.answer["detail"])
                 if bad:
                     self._end(each, bad["status"])
+                elif self.order.joins and not did:
+                    each.row.seconds, each.row.detail = 0.0, ""
+                    self._end(each, "up-to-date")
             else:
                 why = (
                     f"worker {lost} ended before it was done: {said[lost].get('error')}"

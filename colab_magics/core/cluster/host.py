@@ -45,6 +45,8 @@ _LOOK = 0.1  # seconds between two looks at whether another worker of the host i
 _PAUSE = 0.25  # seconds between two things that are said of how far it is
 _OUTPUT = 1 << 16  # characters of output that one message has at most
 
+_WITHHELD = "https://withheld.invalid/"  # stands for a variable that holds a link and was not sent
+
 Emit = Callable[[Event], None]
 
 _stops: dict[str, threading.Event] = {}
@@ -110,14 +112,21 @@ def perform(order: Order, emit: Emit) -> Answer:
 def _perform(order: Order, emit: Emit, stopped: threading.Event) -> Answer:
     settings = Settings.load(jobs=order.jobs, installer=order.installer)
     sent = _opened(order)
+    missing = order.withheld if "variables" not in sent else ()
     with sources.lent(sent.get("secrets", {}), sent.get("tokens", {})):
-        variables = {**os.environ, **order.variables, **sent.get("variables", {})}
+        variables = {**os.environ, **order.variables, **dict.fromkeys(missing, _WITHHELD), **sent.get("variables", {})}
         plan = read_plan(order.block, variables, settings=settings)
+        own = tuple(step for step in plan.steps if verbs.get(step.verb).in_process)
         before = installed.snapshot()
         memory = _memory(order)
         with _turn(memory, stopped):
             done = _remembered(order, memory)
             mine = done is None
+            if missing and (mine or any(_WITHHELD in repr(step.args) for step in own)):
+                raise TokenError(
+                    f"${missing[0]} holds a secret, which was sent for that call alone; run the block again for the "
+                    "workers that joined, or name it as secret:NAME, which each host finds itself"
+                )
             if done is None:
                 done = _once(order, plan, settings, _Telling(order, emit, stopped))
                 write_whole(memory, json.dumps(done).encode())
@@ -126,7 +135,6 @@ def _perform(order: Order, emit: Emit, stopped: threading.Event) -> Answer:
         stale_modules.activate_user_site()
         stale_modules.activate(before, installed.snapshot())
         if not mine:
-            own = tuple(step for step in plan.steps if verbs.get(step.verb).in_process)
             bootstrap(Plan(own, plan.text), settings=settings)
         return {**done, "mine": mine}
 
@@ -136,12 +144,6 @@ def _opened(order: Order) -> dict[str, Any]:
     key = _keys.pop(order.run, None)
     text = order.sealed.get(sealing.public(key)) if key else None
     sent: dict[str, Any] = json.loads(sealing.opened(text, key)) if key and text else {}
-    missing = [name for name in order.withheld if name not in sent.get("variables", {})]
-    if missing:
-        raise TokenError(
-            f"${missing[0]} holds a secret, which was sent for that call alone; run the block again for the workers "
-            "that have joined, or name it as secret:NAME, which each host finds itself"
-        )
     for text in (*sent.get("variables", {}).values(), *sent.get("secrets", {}).values()):
         if masking.can_mask(text):
             masking.register(text)
