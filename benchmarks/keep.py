@@ -1,7 +1,7 @@
 """Keeping a folder: what survives random SIGKILLs, what an idle keeper costs, and how fast a large file is pushed.
 
     python benchmarks/keep.py kills --kills 1000 --folder /dev/shm   # keep, against two common ways, as a table
-    python benchmarks/keep.py idle speed --folder /tmp
+    python benchmarks/keep.py idle speed dropbox --folder /tmp
 
 `kills`: a writer makes and rewrites files, 1 kB to 200 MB: checkpoints written in place (a zip, as torch.save makes),
 others written beside and renamed, logs that grow. A kernel keeps its folder. Again and again one of kernel, keeper and
@@ -341,39 +341,79 @@ def idle(folder: Path, seconds: float) -> None:
 
 
 def speed(folder: Path, rounds: int) -> None:
-    """Print how long 1 GB takes, against `cp` and `sync`: both end with the bytes on the disk."""
+    """Print how long 1 GB takes, in one file and in several, against `cp` and `sync`: both end with it on the disk."""
     from colab_magics.core.keeping.destinations import Held
     from colab_magics.core.keeping.folder import FolderDestination
 
-    with tempfile.TemporaryDirectory(dir=folder) as made:
-        source, ours, theirs = Path(made, "big"), [], []
-        block = random.Random(1).randbytes(1 << 20)
-        with open(source, "wb") as file:
-            file.writelines(block for _ in range(1000))
-        os.sync()
+    for count in (1, 10, 100):
+        with tempfile.TemporaryDirectory(dir=folder) as made:
+            source, ours, theirs = Path(made, "source"), [], []
+            source.mkdir()
+            block = random.Random(1).randbytes(1 << 20)
+            for number in range(count):
+                with open(source / str(number), "wb") as file:
+                    file.writelines(block for _ in range(1000 // count))
+            os.sync()
+            for number in range(rounds):
+                dest = FolderDestination(Path(made, f"ours-{number}"), "k")
+                began = time.monotonic()
+                for path in source.iterdir():
+                    with open(path, "rb", buffering=0) as opened:
+                        dest.put(path.name, Held(str(path), opened, os.fstat(opened.fileno())), None)
+                ours.append(time.monotonic() - began)
+                shutil.rmtree(Path(made, f"ours-{number}"))
+                os.sync()
+                began = time.monotonic()
+                subprocess.run(["cp", "-r", "--reflink=never", source, Path(made, "theirs")], check=True)
+                subprocess.run(["sync", *Path(made, "theirs").iterdir(), Path(made, "theirs")], check=True)
+                theirs.append(time.monotonic() - began)
+                shutil.rmtree(Path(made, "theirs"))
+                os.sync()
+            one, other = sorted(ours)[rounds // 2], sorted(theirs)[rounds // 2]
+            ratio = f"{one / other:.2f}x ({min(ours):.2f} to {max(ours):.2f}, {min(theirs):.2f} to {max(theirs):.2f})"
+            print(f"speed: 1 GB in {count} to {folder}: {one:.2f} s, cp and sync {other:.2f} s: {ratio}", flush=True)
+
+
+def dropbox(rate: float, delay: float, rounds: int) -> None:
+    """Print how long a keeper takes to bring files to the sandbox's Dropbox, against the time of the link there."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from dropbox import served  # the one beside this file
+
+    from colab_magics.core import Settings
+    from colab_magics.core.keeping.dropbox import secrets_for
+    from colab_magics.core.keeping.keeper import Keeper
+    from colab_magics.core.keeping.state import Config, State, process
+
+    for count, size in ((1, 500_000_000), (500, 200_000), (500, 20_000)):
+        took = []
         for number in range(rounds):
-            dest = FolderDestination(Path(made, f"ours-{number}"), "k")
-            began = time.monotonic()
-            with open(source, "rb", buffering=0) as file:
-                dest.put("big", Held(str(source), file, os.fstat(file.fileno())), None)
-            ours.append(time.monotonic() - began)
-            shutil.rmtree(Path(made, f"ours-{number}"))
-            os.sync()
-            began = time.monotonic()
-            Path(made, "theirs").mkdir()
-            subprocess.run(["cp", "--reflink=never", source, Path(made, "theirs", "big")], check=True)
-            subprocess.run(["sync", Path(made, "theirs", "big")], check=True)
-            theirs.append(time.monotonic() - began)
-            shutil.rmtree(Path(made, "theirs"))
-            os.sync()
-        one, other = sorted(ours)[rounds // 2], sorted(theirs)[rounds // 2]
-        print(f"speed: 1 GB to a folder: {one:.2f} s, cp and sync {other:.2f} s: {one / other:.2f}x ({folder})")
+            with served(rate, delay), tempfile.TemporaryDirectory() as made:
+                os.environ["XDG_STATE_HOME"], source = f"{made}/state", Path(made, "source")
+                source.mkdir()
+                for each in range(count):
+                    (source / f"{each}.bin").write_bytes(random.randbytes(size))
+                state, dest = State.of(source), f"dropbox:/kept-{number}"
+                state.write_config(Config(str(source), dest, dest, watch=[process()]))
+                keeper = Keeper(state, secrets_for(Settings.load()))
+                keeper.copy_what_held_still()  # the first look
+                time.sleep(1.1)
+                began = time.monotonic()
+                keeper.copy_what_held_still()
+                took.append(time.monotonic() - began)
+                if len(keeper.journal.records) != count:
+                    raise SystemExit(f"not there: {keeper.progress.failed or keeper.progress.pending}")
+        floor, ours = count * size / rate / 1e6, sorted(took)[rounds // 2]
+        print(
+            f"dropbox: {count} of {size / 1e6:g} MB at {rate:g} MB/s, {delay * 1000:g} ms: {ours:.2f} s, "
+            f"{ours / floor:.2f}x of the link's {floor:.2f} s ({min(took):.2f} to {max(took):.2f})",
+            flush=True,
+        )
 
 
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="+", choices=["kills", "table", "idle", "speed"])
+    parser.add_argument("what", nargs="+", choices=["kills", "table", "idle", "speed", "dropbox"])
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--largest", type=float, default=200e6, help="bytes")
@@ -383,6 +423,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rate", type=float, default=25, help="MB/s of the link to Dropbox")
+    parser.add_argument("--delay", type=float, default=0.04, help="seconds of that link, there and back")
     args = parser.parse_args()
     if "kills" in args.what:
         rows = [kills(way, args.kills, args.folder, args.largest, args.seed, args.gap) for way in args.ways]
@@ -394,6 +436,8 @@ def main() -> None:
         table([json.loads(line) for line in args.rows.read_text().splitlines()])
     if "idle" in args.what:
         idle(args.folder, args.seconds)
+    if "dropbox" in args.what:
+        dropbox(args.rate, args.delay, args.rounds)
     if "speed" in args.what:
         speed(args.folder, args.rounds)
 
