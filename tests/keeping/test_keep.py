@@ -68,6 +68,15 @@ class TestBegin:
         assert tree() == {"a.txt": "a"}
         assert status.kept == ["a.txt"]
 
+    def test_what_may_be_a_typing_error_is_said(self, work: Path) -> None:
+        """A SOURCE that was not there, and a DEST that is lost together with SOURCE; once."""
+        shared = "is on the same disk as {}, and is lost together with it"
+        assert core.keep(work, "dest", dry_run=True).notes == [f"dest {shared.format('work')}"]
+        begun = core.keep("wrok", "dest")
+        assert begun.notes == ["wrok was not there, and is made", f"dest {shared.format('wrok')}"]
+        assert repr(begun).endswith("; ".join(begun.notes))
+        assert core.keep("wrok", "dest").notes == []
+
     def test_a_dry_run_starts_nothing(self, work: Path) -> None:
         """And makes no folder, not even one of state."""
         assert core.keep("new", "dest", dry_run=True).status == "planned"
@@ -154,6 +163,32 @@ class TestEnd:
         (work / "b.txt").write_text("b")
         until(lambda: tree() == {"a.txt": "a", "b.txt": "b"})
         assert keeper() != first
+
+    def test_one_that_is_killed_and_has_nobody_left_is_started_by_a_push(self, work: Path) -> None:
+        """Also one that another process had begun, and is gone."""
+        with kernel() as made:
+            number = keeper()
+            made.kill()
+            made.wait()
+            os.kill(number, signal.SIGKILL)
+        (work / "b.txt").write_text("b")
+        core.kept(work, now=True)
+        assert tree() == {"a.txt": "a", "b.txt": "b"}
+        until(is_ended)
+
+    def test_one_that_ends_and_cannot_copy_all_says_until_when_it_tries(
+        self, work: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And nobody waits for it all that time."""
+        monkeypatch.setattr(keeping, "_REFUSED", 0)
+        Path("blocked").write_text("a file")
+        core.keep(work, "blocked/dest")
+        core.kept(work, stop=True)
+        until(lambda: core.kept(work)[0].status == "ending")
+        [status] = core.kept(work)
+        assert list(status.failed) == ["a.txt"]
+        assert status.until is not None
+        assert "tries until" in repr(status)
 
     def test_from_a_shell_it_runs_until_it_is_stopped(self, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """The command that started it has ended at once."""

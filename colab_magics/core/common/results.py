@@ -259,9 +259,13 @@ class KeepStatus:
 
     def problems(self) -> list[str]:
         """List what is not there as it has to be, a few lines at most."""
-        late = f"is not at {self.dest} yet:"
-        lines = [f"{readable(name)} {late} {why}; it is tried again" for name, why in self.failed.items()]
-        lines += [f"{readable(name)} {late} it {why}" for name, why in self.pending.items()]
+        late = f"is not at {self.dest} yet"
+        places = {"DEST": self.dest, "SOURCE": str(self.source), "--last": "--last"}  # where all of it fails
+        lines = [
+            f"{places.get(name) or f'{readable(name)} {late}'}: {why}; it is tried again"
+            for name, why in self.failed.items()
+        ]
+        lines += [f"{readable(name)} {late}: it {why}" for name, why in self.pending.items()]
         lines += [
             f"{readable(name)} was changed at {self.dest} by another, and is kept beside that as {readable(at)}"
             for name, at in self.beside.items()
