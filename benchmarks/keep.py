@@ -391,7 +391,7 @@ def dropbox(rate: float, delay: float, rounds: int) -> None:
                 os.environ["XDG_STATE_HOME"], source = f"{made}/state", Path(made, "source")
                 source.mkdir()
                 for each in range(count):
-                    (source / f"{each}.bin").write_bytes(random.randbytes(size))
+                    (source / f"{each}.bin").write_bytes(os.urandom(size))
                 state, dest = State.of(source), f"dropbox:/kept-{number}"
                 state.write_config(Config(str(source), dest, dest, watch=[process()]))
                 keeper = Keeper(state, secrets_for(Settings.load()))

@@ -91,7 +91,7 @@ class Api:
         self.faults: list[ApiFault] = []
         self.page_size = 2000
         self._account, self._shares, self._work, self._send = account, shares, work, send
-        self._lock = threading.Lock()
+        self._lock, self._committing = threading.Lock(), threading.Lock()
         self._codes: dict[str, str] = {}  # code -> challenge
         self._refresh: set[str] = set()
         self._access: dict[str, tuple[float, str]] = {}  # access token -> when it expires, its refresh token
@@ -346,13 +346,25 @@ class Api:
     def _do_files_upload_session_finish_batch_v2(self, _exchange: Exchange, arg: Arg, _body: bytes) -> Arg:
         if len(arg["entries"]) > 1000:
             raise ValueError("entries: list must have at most 1000 items")
-        results = []
-        for entry in arg["entries"]:
-            try:
-                results.append({**self._finish(entry, b"", closed=True), ".tag": "success"})
-            except RefusedError as refusal:
-                results.append({".tag": "failure", "failure": refusal.error})
-        return {"entries": results}
+        is_alone = self._committing.acquire(blocking=False)
+        try:
+            finish = self._finished if is_alone else self._refused
+            return {"entries": [finish(entry) for entry in arg["entries"]]}
+        finally:
+            if is_alone:
+                self._committing.release()
+
+    @staticmethod
+    def _refused(_entry: Arg) -> Arg:
+        """Refuse one entry of a batch, as of the second of two at a time."""
+        return {".tag": "failure", "failure": RefusedError("path", "too_many_write_operations").error}
+
+    def _finished(self, entry: Arg) -> Arg:
+        """Commit one entry of a batch."""
+        try:
+            return {**self._finish(entry, b"", closed=True), ".tag": "success"}
+        except RefusedError as refusal:
+            return {".tag": "failure", "failure": refusal.error}
 
     def _do_files_upload_session_finish_batch(self, exchange: Exchange, arg: Arg, body: bytes) -> Arg:
         job = secrets.token_hex(8)

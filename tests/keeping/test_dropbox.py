@@ -15,6 +15,7 @@ from trees import fill
 
 from colab_magics.core import Settings
 from colab_magics.core.dropbox import batch, credentials, files
+from colab_magics.core.keeping import keep as keeping
 from colab_magics.core.keeping import keeper as module
 from colab_magics.core.keeping.destinations import ChangedError, Copy, Destination, Held, MovedError, open_destination
 from colab_magics.core.keeping.dropbox import secrets_for
@@ -257,3 +258,22 @@ class TestTogether:
         many.push()
         assert len(list((box.root / "dropbox" / "kept").iterdir())) == 22
         assert many.progress.failed == {}
+
+    def test_while_another_batch_is_committed_files_go_there_one_by_one(self, box: Sandbox, many: Keeper) -> None:
+        """Dropbox takes one at a time, and refuses each file of a second."""
+        box.clear_requests()
+        with box._dropbox.api._committing:
+            many.push()
+        assert self.calls(box)["upload"] == 21
+        assert many.progress.failed == {}
+        assert len(list((box.root / "dropbox" / "kept").iterdir())) == 22
+
+    def test_a_name_that_is_no_text_is_refused_by_itself(self, box: Sandbox, many: Keeper) -> None:
+        """Dropbox takes none; the others are there."""
+        Path("work/\udcff.txt").write_text("x")
+        many.push()
+        assert list(many.progress.failed) == ["\udcff.txt"]
+        assert "is no text, which Dropbox does not take; rename it" in many.progress.failed["\udcff.txt"]
+        assert len(list((box.root / "dropbox" / "kept").iterdir())) == 22
+        many.write()
+        assert all(line.isprintable() for line in keeping._status(many.state, many.config).problems())
