@@ -117,10 +117,6 @@ class Api(AbstractContextManager["Api"]):
 
         return self._closing.enter_context(Session({"User-Agent": "colab-magics", "Accept-Encoding": "identity"}))
 
-    def hang_up(self) -> None:
-        """End all connections: what failed on one thread has broken those of the others."""
-        self._session.close()
-
     def call(self, route: str, arg: object, shown: str = "Dropbox") -> Any:
         """Return what a call answers; `shown` is what its messages speak of.
 

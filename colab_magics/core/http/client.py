@@ -343,6 +343,7 @@ def retrying(shown: str, attempt: Callable[[], _T], progress: Progress, *, faile
         try:
             return attempt()
         except RetryError as error:
+            cancellation.check()  # a stop breaks connections, and that is no news
             pause = _BACKOFF * 2**number * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
             pause = error.wait if error.wait is not None else pause
             if number == _TRIES or pause > LONGEST_WAIT:

@@ -336,7 +336,6 @@ class _Run:
                 if not tries or not archive.is_outdated(error):
                     raise
                 self.progress.say(f"{shown}: {self.link.shown} changed meanwhile; looking again")
-                api.hang_up()
                 listing = self._listing(api) or listing
             finally:
                 transferred += archive.transferred
