@@ -191,10 +191,11 @@ def test_each_stretch_is_gone_on_with_by_the_next_run(
             download(server.address, tmp_path / PART)
         there = partial._there(tmp_path / PART)
         assert there > 6 * MB
+        ends = dict(map(int, line.split()[:2]) for line in (tmp_path / "download.json").read_text().splitlines()[1:])
         if damaged:
             with (tmp_path / PART).open("r+b") as file:
                 file.write(b"damaged")
         server.odd = lambda _number, _start: None
         received = download(server.address, tmp_path / PART)
         check(received, tmp_path / PART)
-    assert received.transferred == len(CONTENT) - there + (6 * MB if damaged else 0)
+    assert received.transferred == len(CONTENT) - there + (ends[0] if damaged else 0)

@@ -97,12 +97,9 @@ class Api(AbstractContextManager["Api"]):
     ----------
     progress : Progress
         As above.
-    latency : float
-        Seconds that the quickest answer took: what one call more costs.
     """
 
     def __init__(self, credentials: Credentials, dropbox_url: str = DROPBOX, progress: Progress = SILENT) -> None:
-        self.latency = LONGEST_WAIT
         self._credentials, self._dropbox_url, self.progress = credentials, dropbox_url, progress
         self._closing = ExitStack()
         self._lock = threading.Lock()
@@ -116,6 +113,11 @@ class Api(AbstractContextManager["Api"]):
         from colab_magics.core.http.session import Session  # here: what has nothing to ask needs none
 
         return self._closing.enter_context(Session({"User-Agent": "colab-magics", "Accept-Encoding": "identity"}))
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the quickest answer took: what one call more costs."""
+        return self._session.latency
 
     def call(self, route: str, arg: object, shown: str = "Dropbox") -> Any:
         """Return what a call answers; `shown` is what its messages speak of.
@@ -177,10 +179,7 @@ class Api(AbstractContextManager["Api"]):
         place = address(self._dropbox_url, host, f"/2/{route}")
         data = Body(content, self.progress.advance) if host == "content" and content else content
         shown = {**headers, "Authorization": authorization}
-        began = time.monotonic()
-        response = Response(link, self._session.ask(place, method="POST", headers=shown, data=data))
-        self.latency = min(self.latency, time.monotonic() - began)
-        return response, authorization
+        return Response(link, self._session.ask(place, method="POST", headers=shown, data=data)), authorization
 
     def _refusal(self, status: int, headers: Headers, error: dict[str, Any], shown: str) -> Exception:
         if status == _UNAUTHORIZED:

@@ -111,6 +111,8 @@ class Stretch:
     ----------
     at : int
         The first that is not there.
+    asked : int
+        Where the answer ends that it comes from; behind its end when the rest comes over another connection.
     is_held : bool
         Whether a connection is busy with it.
     is_begun : bool
@@ -118,7 +120,7 @@ class Stretch:
     """
 
     def __init__(self, start: int, end: int, counted: Counted) -> None:
-        self.start, self.at, self.end, self.counted = start, start, end, counted
+        self.start, self.at, self.end, self.asked, self.counted = start, start, end, end, counted
         self.is_held = self.is_begun = False
 
     @property
@@ -243,7 +245,7 @@ class Part:
         """Tell whether a partial answer goes on where a stretch ends."""
         match = re.match(r"bytes (\d+)-\d+/(\d+)", headers.get("Content-Range", ""))
         if match is not None and self.total is None:
-            stretch.end = int(match[2])
+            stretch.end = stretch.asked = int(match[2])
         return match is not None and int(match[1]) == stretch.at and self._is_same(answer, int(match[2]))
 
     def is_other(self, answer: Answer) -> bool:

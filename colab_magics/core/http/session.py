@@ -8,10 +8,12 @@ caller to say, and finds no password in ``~/.netrc``.
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import re
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from functools import cache
@@ -46,11 +48,17 @@ class Session(requests.Session):
     ----------
     headers : mapping of str to str
         What every request says.
+
+    Attributes
+    ----------
+    latency : float
+        Seconds that the quickest answer took, once there was a connection.
     """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         super().__init__()
         self.headers.update(headers)
+        self.latency = math.inf
         self.auth = _as_it_is  # without any, requests looks into ~/.netrc
         self.verify = _authorities()
         self.mount("http://", _Adapter())
@@ -81,10 +89,12 @@ class Session(requests.Session):
         TransferError
             When there cannot be one.
         """
+        began = time.monotonic()
         try:
             made = self.request(method, address, headers=headers, data=data, stream=True, timeout=(_CONNECT, _SILENCE))  # type: ignore[arg-type]  # a Body is all that it needs of a file
         except (OSError, ValueError, HTTPError, http.client.HTTPException) as error:
             raise _meaning(address, error) from None
+        self.latency = min(self.latency, time.monotonic() - began - vars(made.raw.connection).pop("connecting", 0.0))
         # A connection that is used again was noted by whoever made it, maybe in another thread's run.
         cancellation.note(getattr(made.raw.connection, "sock", None))
         return made
@@ -137,6 +147,7 @@ def _interruptible(kind: Any) -> Any:
         is_interruptible = True
 
         def connect(self) -> None:
+            began = time.monotonic()
             # Neither a name's look-up nor a handshake can be woken, so that another thread waits for them.
             made: Future[None] = Future()
             threading.Thread(target=self._connect, args=(made,), name="connect", daemon=True).start()
@@ -147,6 +158,7 @@ def _interruptible(kind: Any) -> Any:
                 made.add_done_callback(lambda _: self.close())
                 raise
             made.result()
+            self.connecting = time.monotonic() - began  # until somebody asks
             cancellation.note(self.sock)
 
         def _connect(self, made: Future[None]) -> None:

@@ -173,16 +173,15 @@ class _Fetch:
         part = content.part
         while stretch.left:
             with self._opened(content, stretch) as response:
-                until = stretch.end  # of what the response brings
                 for piece in response:
-                    if not self._take(content, stretch, piece, until) or number >= self._allowed:
+                    if not self._take(content, stretch, piece) or number >= self._allowed:
                         return
                 if part.total is None:
                     part.ends(stretch)
-            if stretch.at < min(until, stretch.end):
+            if stretch.at < min(stretch.asked, stretch.end):
                 raise RetryError(f"the connection ended after {stretch.at} of {part.total} bytes")
 
-    def _take(self, content: Content, stretch: Stretch, piece: bytes, until: int) -> bool:
+    def _take(self, content: Content, stretch: Stretch, piece: bytes) -> bool:
         """Write a piece; return whether what follows in the response is wanted too."""
         part = content.part
         while piece:
@@ -194,7 +193,7 @@ class _Fetch:
             self._look(len(fresh))
             piece = piece[len(fresh) :]
             with self._changed:
-                if not stretch.left and stretch.end < until and not part.join(stretch):
+                if not stretch.left and stretch.end < stretch.asked and not part.join(stretch):
                     return False  # the rest comes over another connection
         return True
 
@@ -207,7 +206,8 @@ class _Fetch:
             return response
         if (ahead := self._not_before - time.monotonic()) > 0:
             cancellation.sleep(ahead)
-        headers = content.part.headers(stretch)
+        with self._changed:
+            headers, stretch.asked = content.part.headers(stretch), stretch.end
         try:
             response = content.ask(headers)
         except (RetryError, ColabMagicsError) as error:
@@ -244,7 +244,8 @@ class _Fetch:
         with self._changed:
             only = part.start_over(response.answer)
             # The stretch that this connection holds becomes the only one.
-            stretch.start, stretch.at, stretch.end, stretch.counted = only.start, only.at, only.end, only.counted
+            stretch.start = stretch.at = only.start
+            stretch.end, stretch.asked, stretch.counted = only.end, only.asked, only.counted
             stretch.is_begun, part.stretches = True, [stretch]
 
     def _step_aside(self, content: Content, stretch: Stretch, *, keep: bool = False) -> None:

@@ -149,7 +149,8 @@ class ByFile:
             return f"as a zip ({size_text(size)}), as was asked for"
         if size > _ZIP_MOST or largest > _ZIP_LARGEST or len(self._entries) >= _ZIP_FILES:
             return None
-        alone = coming / _RATE + len(some) * 2 * self._listing.api.latency / AT_ONCE
+        # While some connections wait for an answer, the others use the link.
+        alone = max(coming / _RATE, len(some) * self._listing.api.latency / AT_ONCE)
         if alone <= size / _RATE + _ZIP_STARTS:
             return None
         return f"as a zip ({size_text(size)}), since {len(some):,} files would take longer one by one"

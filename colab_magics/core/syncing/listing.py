@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from colab_magics.core.archives.members import Member
+from colab_magics.core.common import cancellation
 from colab_magics.core.dropbox import files
 from colab_magics.core.dropbox.api import Api, ApiError
 from colab_magics.core.dropbox.files import Entry
@@ -85,8 +86,15 @@ def list_shared(api: Api, link: Link, password: str | None) -> Listing:
         When these credentials do not open it.
     """
     shared = {"url": link.url} | ({"link_password": password} if password else {})
-    found = api.call("sharing/get_shared_link_metadata", shared, link.shown)
-    entries = files.list_shared(api, link.url, password, link.shown)
+    found, entries = dict[str, Any](), list[Entry]()
+
+    def name() -> None:
+        found.update(api.call("sharing/get_shared_link_metadata", shared, link.shown))
+
+    def content() -> None:
+        entries.extend(files.list_shared(api, link.url, password, link.shown))
+
+    cancellation.for_each(lambda ask: ask(), (name, content), at_once=2, name="list")
 
     def argument(entry: Entry) -> dict[str, Any]:
         return {**shared, "path": f"/{entry.name}"}
