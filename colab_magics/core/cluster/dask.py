@@ -11,19 +11,20 @@ import queue
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from distributed import Client, Status, WorkerPlugin
 
 from colab_magics.core.cluster import host
-from colab_magics.core.cluster.order import Answer, Event, Order
+from colab_magics.core.cluster.order import Answer, Event, Order, Task
 from colab_magics.core.common.addresses import is_loopback
 from colab_magics.errors import PlanError
 
 __all__ = ["DaskEngine"]
 
 _TICK = 0.1  # seconds
+_GROUP = 32  # workers
 _HEARTBEAT = 15  # seconds
 _CONNECT = 10  # seconds to wait for a scheduler
 
@@ -56,8 +57,8 @@ class DaskEngine:
         # What has not started yet answers nothing, and does what it is to do when it starts; see `_Join`.
         return [address for address, each in info["workers"].items() if each["status"] in {"running", "paused"}]
 
-    def start(self, task: Callable[..., Answer], order: Order, workers: list[str]) -> _Running:
-        return _Running(self.client, task, order, workers)
+    def start(self, task: Task, order: Order, workers: list[str], parcels: Mapping[str, str]) -> _Running:
+        return _Running(self.client, task, order, workers, parcels)
 
     def exposed(self) -> str:
         addresses = [self.client.scheduler.address, *self.workers()]
@@ -85,33 +86,46 @@ def _is_safe(address: str) -> bool:
 class _Running:
     """See `colab_magics.core.cluster.order.Pending`."""
 
-    def __init__(self, client: Client, task: Callable[..., Answer], order: Order, workers: list[str]) -> None:
+    def __init__(
+        self, client: Client, task: Task, order: Order, workers: list[str], parcels: Mapping[str, str]
+    ) -> None:
         self._client, self._order, self._workers = client, order, workers
         self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._found: dict[str, Answer] | None = None
+        self._found: dict[str, Answer] = {}
         self._topic = f"colab_magics-{order.run}"
         client.subscribe_topic(self._topic, lambda event: self._heard.put(event[1]))
-        self._thread = threading.Thread(target=self._run, args=(task,), daemon=True)
-        self._thread.start()
+        # One call for all; but parcels go to few at a time, as each worker of a call gets all that it carries.
+        size = _GROUP if parcels else len(workers)
+        groups = [workers[at : at + size] for at in range(0, len(workers), size)]
+        self._threads = [
+            threading.Thread(
+                target=self._run,
+                args=(task, group, {worker: parcels[worker] for worker in group if worker in parcels}),
+                daemon=True,
+            )
+            for group in groups
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def _run(self, task: Callable[..., Answer]) -> None:
+    def _run(self, task: Task, workers: list[str], parcels: dict[str, str]) -> None:
         try:
-            said = self._client.run(_perform, task, self._order, workers=self._workers, on_error="return")
-            self._found = {worker: _plain(said.get(worker)) for worker in self._workers}
+            said = self._client.run(_perform, task, self._order, parcels, workers=workers, on_error="return")
+            self._found |= {worker: _plain(said.get(worker)) for worker in workers}
         except Exception as error:  # noqa: BLE001 - it is of the connection; whoever waits is told
-            self._found = dict.fromkeys(self._workers, _plain(error))
+            self._found |= dict.fromkeys(workers, _plain(error))
 
     def events(self) -> Iterator[Event]:
         with contextlib.suppress(queue.Empty):
-            yield self._heard.get(timeout=_TICK if self._found is None else 0)
+            yield self._heard.get(timeout=_TICK if any(thread.is_alive() for thread in self._threads) else 0)
             while True:
                 yield self._heard.get_nowait()
 
     def answers(self) -> dict[str, Answer] | None:
-        if self._found is not None:
-            self._thread.join()
-            with contextlib.suppress(Exception):
-                self._client.unsubscribe_topic(self._topic)
+        if any(thread.is_alive() for thread in self._threads):
+            return None
+        with contextlib.suppress(Exception):  # the connection may be lost
+            self._client.unsubscribe_topic(self._topic)
         return self._found
 
     def stop(self) -> None:
@@ -124,10 +138,11 @@ def _plain(said: object) -> Answer:
     return {"error": f"{type(said).__name__}: {said}" if said is not None else "it has gone"}
 
 
-async def _perform(task: Callable[..., Answer], order: Order, dask_worker: Any) -> Answer:
+async def _perform(task: Task, order: Order, parcels: Mapping[str, str], dask_worker: Any) -> Answer:
     """Do an order in a thread of a worker, which goes on answering meanwhile."""
     topic = f"colab_magics-{order.run}"
-    return await asyncio.to_thread(task, order, lambda event: dask_worker.log_event(topic, event))
+    parcel = parcels.get(dask_worker.address, "")
+    return await asyncio.to_thread(task, order, lambda event: dask_worker.log_event(topic, event), parcel)
 
 
 _turn = asyncio.Lock()  # of several blocks the first comes first: the plugins of a worker begin side by side

@@ -172,6 +172,7 @@ class _Call:
     ) -> None:
         self.engine, self.block, self.settings, self.report = engine, block, settings, report
         self.hosts: dict[str, _Host] = {}
+        self.parcels: dict[str, str] = {}  # what is sent sealed, by worker
         self.began = time.monotonic()
         used = _Used(variables)
         self.plan = read_plan(block, ChainMap(used, dict(os.environ)), settings=settings)
@@ -214,8 +215,8 @@ class _Call:
 
     def join(self, lock: str) -> EverywhereResult:
         """Do for the workers that there are now what was done before with that lock."""
-        self.order = replace(self.order, run=uuid.uuid4().hex, lock=lock, joins=True, sealed={}, asks_for_key=False)
-        self.hosts, self.began = {}, time.monotonic()
+        self.order = replace(self.order, run=uuid.uuid4().hex, lock=lock, joins=True, asks_for_key=False)
+        self.parcels, self.hosts, self.began = {}, {}, time.monotonic()
         self._find_hosts(self.engine.workers())
         self.report.begin([each.row for each in self.hosts.values()])
         self._work(list(self.hosts.values()))
@@ -238,7 +239,7 @@ class _Call:
     def _find_hosts(self, workers: list[str]) -> None:
         if not workers:
             raise PlanError("there are no workers yet; start some, and run it again")
-        found = self._answers(self.engine.start(host.probe, self.order, workers))
+        found = self._answers(self.engine.start(host.probe, self.order, workers, {}))
         lost = {worker: str(said["error"]) for worker, said in found.items() if "place" not in said}
         if lost:
             worker, why = next(iter(lost.items()))
@@ -265,7 +266,7 @@ class _Call:
                 row.host += f" ({number})"
         # By name, so that the first host is the same one the next time.
         self.hosts = dict(sorted(self.hosts.items(), key=lambda item: (item[1].row.host, item[0])))
-        self.order = replace(self.order, ranks={place: rank for rank, place in enumerate(self.hosts)})
+        self.order = replace(self.order, first=self.order.first or next(iter(self.hosts)))
 
     def _refuse_what_needs_a_person(self) -> None:
         for step, each in itertools.product(self.plan.steps, self.hosts.values()):
@@ -297,15 +298,13 @@ class _Call:
         if not sealing.can_seal():
             raise TokenError("secrets are sent sealed, which needs cryptography; pip install cryptography")
         values = {need: self._own(need) for need in dict.fromkeys(itertools.chain(*lacking.values()))}
-        sealed = {}
         for each in hosts:
             for worker, said in each.workers.items():
                 if "key" not in said:
                     raise TokenError(
                         f"secrets are sent sealed, and host {each.row.host} lacks cryptography; pip install it there"
                     )
-                sealed[said["key"]] = sealing.seal(self._parcel(lacking[worker], values), said["key"])
-        self.order = replace(self.order, sealed=sealed)
+                self.parcels[worker] = sealing.seal(self._parcel(lacking[worker], values), said["key"])
 
     def _own(self, need: str) -> tuple[str, str | None] | None:
         kind, _, name = need.partition(":")
@@ -328,7 +327,7 @@ class _Call:
     def _work(self, hosts: list[_Host]) -> None:
         """Have the workers of these hosts do the order, and take note of what came of it."""
         workers = [worker for each in hosts for worker in each.workers]
-        pending = self.engine.start(host.perform, self.order, workers)
+        pending = self.engine.start(host.perform, self.order, workers, self.parcels)
         try:
             found = self._answers(pending)
         except KeyboardInterrupt:
@@ -425,10 +424,10 @@ class _Call:
                 )
                 apart.append(each)
         if apart:
-            self.order = replace(self.order, run=uuid.uuid4().hex, lock=first.answer["lock"], sealed={})
+            self.order = replace(self.order, run=uuid.uuid4().hex, lock=first.answer["lock"])
             if self.order.asks_for_key:  # the keys were of one use
                 for each in apart:
-                    each.workers |= self._answers(self.engine.start(host.probe, self.order, list(each.workers)))
+                    each.workers |= self._answers(self.engine.start(host.probe, self.order, list(each.workers), {}))
                 self._settle_secrets(apart, send=True)
             self._work(apart)
 
@@ -445,7 +444,7 @@ class _Call:
         if not self.order.dry_run and len(failed) < len(self.hosts):
             if failed:
                 self.engine.retire([worker for each in failed for worker in each.workers])
-            self.engine.keep(replace(self.order, lock=result.lock, joins=True, sealed={}, asks_for_key=False))
+            self.engine.keep(replace(self.order, lock=result.lock, joins=True, asks_for_key=False))
         if failed:
             raise StepError(_told(failed), result)
         return result

@@ -64,7 +64,7 @@ def place(order: Order) -> str:
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
 
 
-def probe(order: Order, _emit: Emit) -> Answer:
+def probe(order: Order, _emit: Emit, _parcel: str = "") -> Answer:
     """Say where this worker is, and what it lacks for an order."""
     settings = Settings.load()
     known = {"place": place(order), "host": socket.gethostname(), "version": colab_magics.__version__}
@@ -90,14 +90,14 @@ def _has(need: str, settings: Settings) -> bool:
         return False
 
 
-def perform(order: Order, emit: Emit) -> Answer:
+def perform(order: Order, emit: Emit, parcel: str = "") -> Answer:
     """Do an order: the block if no other worker of this host does or did it, then what this process needs of its own.
 
     Raises nothing: what went wrong is in the answer, as the engine would write down an error with what it was given.
     """
     stopped = _stops.setdefault(order.run, threading.Event())
     try:
-        return _perform(order, emit, stopped)
+        return _perform(order, emit, stopped, _opened(order, parcel))
     except ColabMagicsError as error:
         return _answer(order, "failed", str(error))
     except KeyboardInterrupt:
@@ -109,9 +109,8 @@ def perform(order: Order, emit: Emit) -> Answer:
             _stops.pop(order.run, None)
 
 
-def _perform(order: Order, emit: Emit, stopped: threading.Event) -> Answer:
+def _perform(order: Order, emit: Emit, stopped: threading.Event, sent: dict[str, Any]) -> Answer:
     settings = Settings.load(jobs=order.jobs, installer=order.installer)
-    sent = _opened(order)
     missing = order.withheld if "variables" not in sent else ()
     with sources.lent(sent.get("secrets", {}), sent.get("tokens", {})):
         variables = {**os.environ, **order.variables, **dict.fromkeys(missing, _WITHHELD), **sent.get("variables", {})}
@@ -139,11 +138,10 @@ def _perform(order: Order, emit: Emit, stopped: threading.Event) -> Answer:
         return {**done, "mine": mine}
 
 
-def _opened(order: Order) -> dict[str, Any]:
-    """Return what was sent sealed, which this process alone can open."""
+def _opened(order: Order, parcel: str) -> dict[str, Any]:
+    """Return what was sent sealed, which this process alone can open, and once."""
     key = _keys.pop(order.run, None)
-    text = order.sealed.get(sealing.public(key)) if key else None
-    sent: dict[str, Any] = json.loads(sealing.opened(text, key)) if key and text else {}
+    sent: dict[str, Any] = json.loads(sealing.opened(parcel, key)) if key and parcel else {}
     for text in (*sent.get("variables", {}).values(), *sent.get("secrets", {}).values()):
         if masking.can_mask(text):
             masking.register(text)
@@ -209,7 +207,7 @@ def _once(order: Order, plan: Plan, settings: Settings, report: _Telling) -> Ans
                 frozen=held if order.lock else None,
                 settings=settings,
                 report=report,
-                rank=order.ranks.get(place(order), 1),
+                rank=int(place(order) != order.first),
             )
         except (StepError, Interrupted) as error:
             status = "failed" if isinstance(error, StepError) else "interrupted"

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from colab_magics.core.cluster.order import Answer, Event, Order
+from colab_magics.core.cluster.order import Answer, Event, Order, Task
 from colab_magics.core.common.addresses import is_loopback
 
 __all__ = ["IpyparallelEngine"]
@@ -41,8 +41,8 @@ class IpyparallelEngine:
             there = [number for number in there if number in wanted]
         return [str(number) for number in there]
 
-    def start(self, task: Callable[..., Answer], order: Order, workers: list[str]) -> _Running:
-        return _Running(self.client, task, order, workers)
+    def start(self, task: Task, order: Order, workers: list[str], parcels: Mapping[str, str]) -> _Running:
+        return _Running(self.client, task, order, workers, parcels)
 
     def exposed(self) -> str:
         config = self.client._config  # noqa: SLF001 - what the connection file says; there is no other way to ask
@@ -63,10 +63,10 @@ class IpyparallelEngine:
 class _Running:
     """See `colab_magics.core.cluster.order.Pending`."""
 
-    def __init__(self, client: Any, task: Callable[..., Answer], order: Order, workers: list[str]) -> None:
+    def __init__(self, client: Any, task: Task, order: Order, workers: list[str], parcels: Mapping[str, str]) -> None:
         self._client, self._workers = client, workers
         self._results = {
-            worker: client[int(worker)].apply_async(_perform, task.__module__, task.__name__, order)
+            worker: client[int(worker)].apply_async(_perform, task, order, parcels.get(worker, ""))
             for worker in workers
         }
         self._heard = dict.fromkeys(workers, 0)
@@ -102,13 +102,11 @@ def _plain(result: Any) -> Answer:
         return {"error": f"{type(error).__name__}: {error}"}
 
 
-def _perform(module: str, name: str, order: Order) -> Answer:
+def _perform(task: Task, order: Order, parcel: str) -> Answer:
     """Do an order in an engine's main thread, where an interrupt comes."""
-    import importlib
 
     def emit(event: Event) -> None:
         sys.stdout.write(f"{_MARK}{json.dumps(event)}\n")
         sys.stdout.flush()
 
-    answer: Answer = getattr(importlib.import_module(module), name)(order, emit)
-    return answer
+    return task(order, emit, parcel)

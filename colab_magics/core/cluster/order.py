@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["Answer", "Engine", "Event", "Order", "Pending"]
+__all__ = ["Answer", "Engine", "Event", "Order", "Pending", "Task"]
 
 #: What a worker says while it works: of which host, and a text to show or how far it is.
 Event = dict[str, Any]
@@ -34,12 +34,10 @@ class Order:
         The names of further ones, whose values are secret and come sealed.
     needs : tuple of str
         The secrets that its steps may ask for: ``secret:NAME``, or ``host:NAME`` of the token of a git host.
-    sealed : mapping of str to str
-        What is sent of those, by the key of the worker that can open it.
     asks_for_key : bool
         Whether a worker makes a key, as it will be sent secrets.
-    ranks : mapping of str to int
-        The place of each host in the cluster's order, by what `host.place` calls it.
+    first : str
+        The first host, as `host.place` calls it.
     lock : str
         A lock to hold to; empty: whatever is found.
     joins : bool
@@ -56,9 +54,8 @@ class Order:
     variables: Mapping[str, str] = field(default_factory=dict)
     withheld: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    sealed: Mapping[str, str] = field(default_factory=dict, repr=False)
     asks_for_key: bool = False
-    ranks: Mapping[str, int] = field(default_factory=dict, repr=False)
+    first: str = ""
     lock: str = field(default="", repr=False)
     joins: bool = False
     dry_run: bool = False
@@ -70,6 +67,10 @@ class Order:
         """What the block is known by, on all hosts."""
         known = [self.block, sorted(self.variables.items()), self.withheld, self.dry_run]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+
+
+#: What a worker does: with an order, something to tell events to, and what was sealed for it.
+Task = Callable[[Order, Callable[[Event], None], str], Answer]
 
 
 class Pending(Protocol):
@@ -91,8 +92,8 @@ class Engine(Protocol):
     def workers(self) -> list[str]:
         """List the workers that there are, in the engine's order."""
 
-    def start(self, task: Callable[..., Answer], order: Order, workers: list[str]) -> Pending:
-        """Have each of these workers call ``task(order, emit)``."""
+    def start(self, task: Task, order: Order, workers: list[str], parcels: Mapping[str, str]) -> Pending:
+        """Have each of these workers call `task`; what is sent sealed, by worker, is for it alone."""
 
     def exposed(self) -> str:
         """Say why no secret may go over the engine's connections; empty when it may."""
