@@ -36,7 +36,9 @@ class Machine:
         for path in (self.work, self.home, self.temp):
             path.mkdir(parents=True)
         self.venv = Venv(self.folder / "venv", "distributed", "ipyparallel", "cryptography")
-        named = f"import socket; socket.gethostname = lambda: {name!r}\n"
+        # A name that no name server is asked for.
+        here = "socket.gethostbyname_ex = lambda _: "
+        named = f"import socket; socket.gethostname = lambda: {name!r}; {here}({name!r}, [], ['127.0.0.1'])\n"
         (self.venv.site_packages / "name.pth").write_text(named)
         self.log = self.folder / "log"
         self.processes: list[subprocess.Popen[bytes]] = []

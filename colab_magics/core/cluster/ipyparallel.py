@@ -90,8 +90,8 @@ class _Running:
 
     def stop(self) -> None:
         left = [worker for worker, result in self._results.items() if not result.ready()]
-        for worker in left:
-            self._results[worker].abort()  # what waits in an engine's queue does not begin
+        for worker in left:  # what waits in an engine's queue does not begin; a busy engine hears that late
+            self._client.abort(self._results[worker].msg_ids, targets=[int(worker)], block=False)
         self._client.send_signal(signal.SIGINT, targets=[int(worker) for worker in left], block=False)
 
 
