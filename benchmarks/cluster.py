@@ -111,10 +111,8 @@ def reckon(asked_git: int, answer: int) -> None:
     print(f"  the scheduler: {2 * HOSTS * order / 1e6:.1f} MB of orders, {2 * HOSTS * answer / 1e6:.0f} MB of answers,")
     print(f"    at most {4 * HOSTS:,} events a second of about 150 bytes each while they work")
     for rate in (0.125, 1.25):
-        tree = 10 * 3 * DATASET / rate / 3600  # three levels, ten at a time
-        print(
-            f"  from a mirror with {8 * rate:g} Gbit/s: {whole / rate / 3600:.1f} h; from hosts as a tree of ten: {tree:.1f} h"
-        )
+        alone, tree = whole / rate / 3600, 10 * 3 * DATASET / rate / 3600  # a tree has three levels, ten at a time
+        print(f"  from a mirror with {8 * rate:g} Gbit/s: {alone:.1f} h; from hosts as a tree of ten: {tree:.1f} h")
 
 
 def main() -> None:
