@@ -2,7 +2,7 @@
 
 What is written to a file reaches the folder below (the cloud's side) only when it is closed; what never was is dropped.
 It counts as uploaded once there is a file ``uploaded`` in the folder of switches; until then its attributes say so,
-unless there is a file ``silent``: then it has none. ``full`` refuses what is written.
+unless there is a file ``silent``: then it has none. ``full`` refuses what is written, ``broken`` stores zeros.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _serve(cloud: str, place: str, switches: str) -> None:
         def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
             if is_on("full"):
                 raise mfusepy.FuseOSError(errno.ENOSPC)
-            self.written[path][offset : offset + len(data)] = data
+            self.written[path][offset : offset + len(data)] = bytes(len(data)) if is_on("broken") else data
             return len(data)
 
         def truncate(self, path: str, length: int, fh: int | None = None) -> int:

@@ -56,6 +56,21 @@ def test_without_its_attributes_a_copy_is_not_confirmed(drive: tuple[Path, Path]
     assert "1 copied, not confirmed by Drive" in repr(status(kept))
 
 
+def test_what_does_not_come_back_as_it_was_takes_no_place(drive: tuple[Path, Path]) -> None:
+    """Each copy is read again before it stands there; until then the old one does."""
+    cloud, switches = drive
+    kept = keeper(dest="MyDrive/work")
+    kept.push()
+    Path("work/a.txt").write_text("b")
+    (switches / "broken").touch()
+    kept.push()
+    assert "does not come back as it was" in status(kept).failed["a.txt"]
+    assert (cloud / "work/a.txt").read_text() == "a" * 300_000
+    (switches / "broken").unlink()
+    kept.push()
+    assert (cloud / "work/a.txt").read_text() == "b"
+
+
 def test_a_full_or_unmounted_drive_is_said_and_tried_again(drive: tuple[Path, Path]) -> None:
     """The old copy stays, nothing is written below the mount point, and what stood in the way need not be repeated."""
     cloud, switches = drive

@@ -63,7 +63,7 @@ class FolderDestination:
         self._unfinished.mkdir(parents=True, exist_ok=True)
         fresh = self._unfinished / "copy"
         try:
-            digest = self._write(fresh, held)
+            digest = self._write(fresh, held, place)
             held.check()
             place.parent.mkdir(parents=True, exist_ok=True)
             self._check(name, replaces)
@@ -73,18 +73,15 @@ class FolderDestination:
                 fresh.unlink(missing_ok=True)
             raise
         _sync_folder(place.parent)
-        copy = _copy(os.lstat(place), digest)
-        if copy.size != held.status.st_size or (self._drive and _digest(place) != digest):
-            raise OSError(f"what was written to {place} does not come back as it was; it is written again")
-        return copy
+        return _copy(os.lstat(place), digest)
 
     def _check_mount(self) -> None:
         """Refuse to go on where something else is mounted than at the beginning."""
         if _mount_of(self._root) != self._mount:
             raise OSError(f"what was mounted at {self._mount[0]} is not mounted any more")
 
-    def _write(self, fresh: Path, held: Held) -> str:
-        """Write a copy that has no place yet; return the digest of what was read."""
+    def _write(self, fresh: Path, held: Held, place: Path) -> str:
+        """Write a copy that has not taken its place yet, and verify it; return the digest of what was read."""
         with open(fresh, "wb", buffering=0) as file:
             if _is_cloned(held, file.fileno()):
                 digest = _digest(fresh)
@@ -92,6 +89,8 @@ class FolderDestination:
                 digest = _copied(held.file, held.status.st_size, file)
             set_mtime(file.fileno(), held.status.st_mtime_ns)
             os.fsync(file.fileno())
+        if fresh.stat().st_size != held.status.st_size or (self._drive and _digest(fresh) != digest):
+            raise OSError(f"what was written for {place} does not come back as it was; it is written again")
         return digest
 
     def holds(self, name: str, copy: Copy, path: str) -> bool:
