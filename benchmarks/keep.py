@@ -14,10 +14,10 @@ own: a version is lost when it is not at DEST although processes that copy have 
 seconds since it was written (in sum, over all kills; what a kill ended counts), or when it is not there at the end,
 when nothing has been killed for as long.
 
-The others are huggingface_hub's CommitScheduler itself (to be installed), its Hub replaced by a folder (it runs in the
-kernel; a commit takes its place as one, and is refused when a content is not what its hash said, which is in its favour),
-and `cp -ru` every interval, as from cron. At each of them as many kills are made, with as much time between two: on kernel and writer, or
-on cron with its `cp` and writer.
+The others are huggingface_hub's CommitScheduler itself (to be installed), its Hub replaced by a folder (it runs in
+the kernel; a commit takes its place as one, and is refused when a content is not what its hash said, which is in its
+favour), and `cp -ru` every interval, as from cron. At each of them as many kills are made, with as much time between
+two: on kernel and writer, or on cron with its `cp` and writer.
 
 Long runs can be had in parts: each `--rows FILE` adds its rows to FILE, and `table` prints the sum.
 """
