@@ -176,6 +176,15 @@ class TestEnd:
         assert tree() == {"a.txt": "a", "b.txt": "b"}
         until(is_ended)
 
+    def test_one_that_is_killed_is_started_again_for_all_who_asked_for_it(self, work: Path) -> None:
+        """It does not end with the one that has started it."""
+        with kernel() as made:
+            os.kill(keeper(), signal.SIGKILL)
+            core.keep(work, "dest")
+            config = State.of(work).config()
+            assert config is not None
+            assert {number for number, _ in config.watch} == {made.pid, os.getpid()}
+
     def test_one_that_ends_and_cannot_copy_all_says_until_when_it_tries(
         self, work: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
