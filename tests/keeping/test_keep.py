@@ -172,6 +172,7 @@ class TestEnd:
             made.wait()
             os.kill(number, signal.SIGKILL)
         (work / "b.txt").write_text("b")
+        until(lambda: "was killed (keep work --now goes on)" in repr(core.kept()))
         core.kept(work, now=True)
         assert tree() == {"a.txt": "a", "b.txt": "b"}
         until(is_ended)

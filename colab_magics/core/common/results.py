@@ -224,8 +224,8 @@ class KeepStatus:
         The files that are there under another name, as somebody else changed what had theirs.
     unconfirmed : str
         How many copies are verified but not confirmed, where the destination could confirm them.
-    status : {'keeping', 'up-to-date', 'ending', 'ended', 'planned'}
-        Whether a process keeps it, did so already, is about to end, does not any more, or would.
+    status : {'keeping', 'up-to-date', 'ending', 'ended', 'killed', 'planned'}
+        Whether a process keeps it, did so already, is about to end, has ended, was killed, or would.
     until : float or None
         When a process that is about to end gives up what it could not copy, in seconds since the epoch.
     notes : list of str
@@ -248,8 +248,9 @@ class KeepStatus:
     def __repr__(self) -> str:
         here = Path.cwd()
         source = self.source.relative_to(here) if here in self.source.parents else self.source
-        words = {"up-to-date": "up to date", "planned": "would be kept"}.get(self.status, self.status)
-        parts = [words, f"{len(self.kept)} there ({size_text(self.bytes)})"]
+        words = {"up-to-date": "up to date", "planned": "would be kept"}
+        words["killed"] = f"was killed (keep {source} --now goes on)"
+        parts = [words.get(self.status, self.status), f"{len(self.kept)} there ({size_text(self.bytes)})"]
         counts = ((self.pending, "not there yet"), (self.failed, "failed"), (self.beside, "beside another's"))
         parts += [f"{len(names)} {what}" for names, what in counts if names]
         parts += [self.unconfirmed] if self.unconfirmed else []

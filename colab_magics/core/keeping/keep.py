@@ -164,7 +164,9 @@ def kept(
         if states[0].config() is None:
             raise LayoutError(f"{os.fspath(source)!r} is not kept; keep {source} DEST begins to")
     if now or stop:
+        # One that was killed is started again when it is this process's, or meant by name.
         begun = [state for state in states if state.config() and not state.progress().ended]
+        begun = [one for one in begun if source is not None or one.folder in _mine or one.progress().is_running]
         for state in begun:
             _ask(state, stop=stop)
         _wait(begun, float("inf"), settings, stop=stop)
@@ -428,6 +430,9 @@ def _at_exit() -> None:
 def _status(state: State, config: Config, status: str | None = None, notes: Sequence[str] = ()) -> KeepStatus:
     progress = state.progress()
     is_ending = progress.is_running and progress.until > 0
+    if status is None:
+        status = "ended" if progress.ended else "killed" if not progress.is_running else "keeping"
+        status = "ending" if is_ending else status
     records = state.journal(config.dest).refresh().records
     return KeepStatus(
         Path(config.source),
@@ -439,7 +444,7 @@ def _status(state: State, config: Config, status: str | None = None, notes: Sequ
         max((record.time for record in records.values()), default=None),
         beside={name: record.at for name, record in records.items() if record.at != name},
         unconfirmed=progress.unconfirmed,
-        status=status or ("ending" if is_ending else "keeping" if progress.is_running else "ended"),
+        status=status,
         until=progress.until if is_ending else None,
         notes=[*notes, *_links(progress.linked)],
     )
