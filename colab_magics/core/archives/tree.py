@@ -74,10 +74,10 @@ class Tree(AbstractContextManager["Tree"]):
     def materialise(self, members: Iterable[Member], wanted: Collection[str]) -> None:
         """See `Archive`."""
         for member in members:
-            check()
             name = member.name
-            if name in wanted and name in self.written and member.kind == "file" and not member.executable:
+            if member.kind == "file" and not member.executable and name in wanted and name in self.written:
                 continue
+            check()
             place = self._root / name
             if name not in self.written:
                 if name in wanted and member.kind == "file":

@@ -128,7 +128,8 @@ def stage(archive: Archive, decision: Decision, tree: Path, origin: str) -> dict
     if files and os.stat(tree / files[sample].name).st_mtime_ns != stamps[sample]:
         stamps = [os.stat(tree / member.name).st_mtime_ns for member in files]
     return {
-        name: Record(size, stamp, crc, origin) for (name, _, size, crc, *_), stamp in zip(files, stamps, strict=True)
+        member.name: Record(member.size, stamp, member.crc, origin)
+        for member, stamp in zip(files, stamps, strict=True)
     }
 
 
