@@ -17,11 +17,12 @@ import pytest
 from trees import fill
 
 from colab_magics.core import sync
+from colab_magics.core.common.files import FOLDER
 from colab_magics.core.common.progress import Silent
 from colab_magics.core.dropbox import credentials
 from colab_magics.core.syncing import by_file
 from colab_magics.core.syncing import sync as sync_module
-from colab_magics.core.syncing.manifest import FOLDER, Manifest
+from colab_magics.core.syncing.manifest import Manifest
 from colab_magics.errors import LinkError, TokenError, TransferError
 from colab_magics.sandbox import Sandbox
 

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from colab_magics.core.common import disk
+from colab_magics.core.common.files import FOLDER, write_whole
 from colab_magics.core.common.mutex import locked
 from colab_magics.core.syncing import journal
 from colab_magics.core.syncing.journal import Journal, places_for, recover
-from colab_magics.core.syncing.manifest import FOLDER, Manifest, Record, join_names, work_path, write_whole
+from colab_magics.core.syncing.manifest import Manifest, Record, join_names, work_path
 from colab_magics.errors import LayoutError, TransferError
 
 # A tar's names need not be UTF-8: surrogates are among them.

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from colab_magics.core.archives.names import fields
 from colab_magics.core.common.disk import Budget
+from colab_magics.core.common.files import LONGEST_TARGET
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.errors import ArchiveError
 
@@ -246,7 +247,7 @@ def checked(members: list[Member], takes: Callable[[str], bool]) -> list[Member]
 
 def check_link(name: str, target: str) -> None:
     """Refuse a symlink that leads out of DEST, or cannot be one."""
-    if "\0" in target or len(os.fsencode(target)) > _LONGEST_TARGET:
+    if "\0" in target or len(os.fsencode(target)) > LONGEST_TARGET:
         raise ArchiveError(
             f"the archive's symlink {name!r} has a target that none can have; nothing was written: leave it out where "
             "it was shared, or with --exclude"
@@ -256,9 +257,6 @@ def check_link(name: str, target: str) -> None:
             f"the archive's symlink {name!r} points outside the folder; nothing was written: leave it out where it "
             "was shared, or with --exclude"
         )
-
-
-_LONGEST_TARGET = 4095  # bytes; one less than PATH_MAX on Linux
 
 
 def moment_of(dos: int, extra: bytes) -> float:

@@ -22,6 +22,7 @@ from colab_magics.core.archives.names import UTF8, decoded
 from colab_magics.core.archives.tree import Tree
 from colab_magics.core.archives.unpacker import METHODS, Unpacker
 from colab_magics.core.common.cancellation import check
+from colab_magics.core.common.files import LONGEST_TARGET
 from colab_magics.errors import ArchiveError
 
 __all__ = ["HEADER", "Found", "Zip", "path_of"]
@@ -33,7 +34,6 @@ _PART = rb"[^\\/:\0\x80-\xff]{0,62}[^\\/:.\0\x80-\xff]"
 _USUAL = re.compile(_PART + rb"(?:/" + _PART + rb"){0,9}/?")  # a name that is safe as it stands
 _ENCRYPTED = 0x1
 _MARKED_END = 0x2  # of LZMA: the content says itself where it ends
-_LONGEST_TARGET = 4096  # bytes; PATH_MAX on Linux
 
 
 #: A member that was unpacked as it came, before the directory: its name, CRC-32, packed and unpacked size as they stand
@@ -133,10 +133,10 @@ class Zip:
 
     def _with_target(self, member: Member) -> Member:
         """Read where a symlink points, which is its content."""
-        is_long = member.size > _LONGEST_TARGET and self._target.choice.takes(member.name)
+        is_long = member.size > LONGEST_TARGET and self._target.choice.takes(member.name)
         if not is_long and member.name not in self._tree.written:
             return member
-        content = self._tree.path(member.name).read_bytes() if not is_long else bytes(_LONGEST_TARGET + 1)
+        content = self._tree.path(member.name).read_bytes() if not is_long else bytes(LONGEST_TARGET + 1)
         text = content.decode("utf-8", "surrogateescape")
         check_link(member.name, text)
         return member._replace(target=text)

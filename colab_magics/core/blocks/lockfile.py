@@ -19,6 +19,7 @@ from pathlib import Path
 
 from colab_magics.core.blocks import verbs
 from colab_magics.core.blocks.plan import Step
+from colab_magics.core.common.files import write_whole
 from colab_magics.core.common.results import SyncResult
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.git.specs import Spec, is_bare, parse_spec
@@ -26,7 +27,7 @@ from colab_magics.core.http import links
 from colab_magics.core.packages import installed, requirements
 from colab_magics.core.packages.pip_args import parse_line
 from colab_magics.core.secrets import secrets
-from colab_magics.core.syncing.manifest import Manifest, write_whole
+from colab_magics.core.syncing.manifest import Manifest
 from colab_magics.errors import PlanError, StepError
 
 __all__ = ["Lock"]

@@ -22,11 +22,11 @@ from colab_magics.core.blocks.lockfile import Lock
 from colab_magics.core.blocks.plan import read_plan
 from colab_magics.core.cluster import host, sealing
 from colab_magics.core.cluster.order import Answer, Engine, Order, Pending
+from colab_magics.core.common.files import write_whole
 from colab_magics.core.common.results import EverywhereResult, HostResult, StepResult
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.http import links
 from colab_magics.core.secrets import secrets
-from colab_magics.core.syncing.manifest import write_whole
 from colab_magics.errors import Interrupted, LinkError, PlanError, StepError, TokenError
 
 __all__ = ["HostsReport", "everywhere"]

@@ -29,11 +29,11 @@ from colab_magics.core.cluster import sealing
 from colab_magics.core.cluster.order import Answer, Event, Order
 from colab_magics.core.common import environment, mutex
 from colab_magics.core.common.disk import size_text
+from colab_magics.core.common.files import write_whole
 from colab_magics.core.common.results import BootstrapResult, StepResult
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.packages import installed, stale_modules
 from colab_magics.core.secrets import secrets, sources
-from colab_magics.core.syncing.manifest import write_whole
 from colab_magics.errors import ColabMagicsError, Interrupted, StepError, TokenError
 
 if TYPE_CHECKING:

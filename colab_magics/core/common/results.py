@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 
 from colab_magics.core.common.disk import size_text
+from colab_magics.core.common.files import FOLDER
 
 __all__ = [
     "BootstrapResult",
@@ -85,7 +86,7 @@ class SyncResult:
 
     def kept(self) -> list[str]:
         """List what of the user's own was moved, or would be, and where to."""
-        place = self.path / ".colab_magics" / "backup"
+        place = self.path / FOLDER / "backup"
         return [f"  your own version of {name} is kept in {place}" for name in self.backed_up]
 
 

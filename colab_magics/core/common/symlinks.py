@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from colab_magics.core.common import drive
+from colab_magics.core.common.files import LONGEST_TARGET
 from colab_magics.core.common.results import LinkResult
 from colab_magics.core.common.settings import Settings
 from colab_magics.errors import LayoutError
@@ -19,7 +20,6 @@ __all__ = ["free_name", "symlink"]
 
 # What a file system that has no symlinks answers: vfat and exFAT EPERM, FUSE ENOSYS or EOPNOTSUPP.
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP}
-_LONGEST_TARGET = 4096  # bytes; PATH_MAX on Linux
 
 
 def symlink(
@@ -139,7 +139,7 @@ def _obstacle(place: Path, target: Path) -> str | None:
         return None
     if stat.S_ISDIR(status.st_mode):
         return "a folder with content" if any(place.iterdir()) else None
-    if stat.S_ISREG(status.st_mode) and status.st_size <= _LONGEST_TARGET and _holds_target(place, target):
+    if stat.S_ISREG(status.st_mode) and status.st_size <= LONGEST_TARGET and _holds_target(place, target):
         return None
     return "a file with content of its own"
 

@@ -12,8 +12,9 @@ from typing import BinaryIO
 
 from colab_magics.core.common.attributes import set_mtime
 from colab_magics.core.common.cancellation import check
+from colab_magics.core.common.files import FOLDER
 from colab_magics.core.keeping.destinations import Batches, ChangedError, Copy, Held, MovedError
-from colab_magics.core.keeping.source import OWN, files_below
+from colab_magics.core.keeping.source import files_below
 
 try:
     from isal.isal_zlib import crc32
@@ -45,7 +46,7 @@ class FolderDestination:
     def __init__(self, root: Path, key: str) -> None:
         self.shown = str(root)
         self._root = root
-        self._unfinished = root / OWN / f"keep-{key}"
+        self._unfinished = root / FOLDER / f"keep-{key}"
         self._mount = _mount_of(root)
         self._drive = self._mount[1].startswith("fuse")
         self.unconfirmed = "copied, not confirmed by Drive" if self._drive else ""

@@ -19,13 +19,13 @@ import colab_magics
 from colab_magics.core.common import cancellation, drive, hooks
 from colab_magics.core.common.attributes import move
 from colab_magics.core.common.disk import are_together, check_room, disk_errors
+from colab_magics.core.common.files import FOLDER
 from colab_magics.core.common.progress import SILENT, Progress
 from colab_magics.core.common.results import KeepStatus, SyncResult, readable
 from colab_magics.core.common.selection import Selection
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.common.symlinks import free_name
 from colab_magics.core.keeping.destinations import ChangedError, Copy, open_destination
-from colab_magics.core.keeping.source import OWN
 from colab_magics.core.keeping.state import Config, State, alive, process
 from colab_magics.errors import LayoutError, TransferError
 
@@ -239,7 +239,7 @@ def restore(
     if todo and not dry_run:
         size = sum(copy.size for copy in todo.values())
         check_room(place, size, os.fspath(source))
-        work = place / OWN / f"restore-{os.getpid()}"
+        work = place / FOLDER / f"restore-{os.getpid()}"
         progress.begin(f"{result.path} from {shown}", size)
         try:
             with disk_errors(place, os.fspath(source)):
@@ -461,7 +461,7 @@ def _bring_in(place: Path, name: str, fresh: Path) -> None:
     """Put a file at its place; what stands there is moved to the backup."""
     path = place / name
     if os.path.lexists(path):
-        backup = free_name(place / OWN / "backup" / name)
+        backup = free_name(place / FOLDER / "backup" / name)
         backup.parent.mkdir(parents=True, exist_ok=True)
         move(path, backup)
     path.parent.mkdir(parents=True, exist_ok=True)

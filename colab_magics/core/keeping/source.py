@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO
 
+from colab_magics.core.common.files import FOLDER
+
 __all__ = ["Changes", "files_below", "is_cut_short", "natural"]
 
 _FORMATS = (".pt", ".pth", ".ckpt", ".npz", ".npy", ".keras", ".h5", ".zip", ".safetensors", ".pkl", ".parquet")
 _BROKEN = {errno.ENOENT, errno.ELOOP}  # a symlink that leads nowhere, or to itself; or a file that has just gone
-OWN = ".colab_magics"  # the folder that holds what is ours, in SOURCE and in DEST
 
 
 def files_below(
@@ -54,7 +55,7 @@ def files_below(
             name = f"{folder}{entry.name}"
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    folders += [f"{name}/"] if entry.name != OWN else []
+                    folders += [f"{name}/"] if entry.name != FOLDER else []
                 elif entry.is_file(follow_symlinks=links):
                     yield name, entry.stat(follow_symlinks=links)
                 elif entry.is_dir():

@@ -11,13 +11,13 @@ import json
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from colab_magics import masking
 from colab_magics.core.common import drive
+from colab_magics.core.common.files import write_whole
 from colab_magics.core.common.settings import Settings
 from colab_magics.errors import TokenError
 
@@ -123,16 +123,7 @@ def write_login(path: Path, login: dict[str, str] | None) -> None:
     data.pop(_DROPBOX, None)
     data |= {_DROPBOX: login} if login else {}
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # readable by its owner alone
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(data, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-    except BaseException:
-        os.unlink(fresh)
-        raise
+    write_whole(path, json.dumps(data, indent=2).encode(), 0o600, durable=True)
 
 
 def exposure(found: TokenFile, settings: Settings) -> str | None:

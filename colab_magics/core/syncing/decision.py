@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from colab_magics.core.archives.members import Member
+from colab_magics.core.common.files import FOLDER
 from colab_magics.core.common.selection import Selection
-from colab_magics.core.syncing.manifest import FOLDER, Manifest, Record
+from colab_magics.core.syncing.manifest import Manifest, Record
 
 __all__ = ["Decision", "Tree", "decide"]
 

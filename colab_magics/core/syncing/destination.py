@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from colab_magics.core.common import drive
+from colab_magics.core.common.files import FOLDER
 from colab_magics.core.common.results import SyncResult
 from colab_magics.core.common.settings import Settings
 from colab_magics.core.http.links import Link
 from colab_magics.core.http.responses import Answer
 from colab_magics.core.syncing.disktree import DiskTree
 from colab_magics.core.syncing.journal import is_pending
-from colab_magics.core.syncing.manifest import FOLDER, MANIFEST, Manifest
+from colab_magics.core.syncing.manifest import MANIFEST, Manifest
 from colab_magics.core.syncing.options import Options
 from colab_magics.errors import LayoutError
 

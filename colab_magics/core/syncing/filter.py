@@ -5,14 +5,13 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from colab_magics.core.common.files import FOLDER, LONGEST_TARGET
 from colab_magics.core.common.selection import Selection
 from colab_magics.core.syncing.disktree import DiskTree
-from colab_magics.core.syncing.manifest import FOLDER, Manifest
+from colab_magics.core.syncing.manifest import Manifest
 from colab_magics.core.syncing.options import Options
 
 __all__ = ["Choice"]
-
-_LONGEST_TARGET = 4096  # bytes; PATH_MAX on Linux
 
 
 class Choice:
@@ -48,7 +47,7 @@ class Choice:
     def writes(self, name: str, crc: int | None, size: int | None) -> bool:
         """Tell whether it is to be written, from its CRC-32 and its size as far as they are known."""
         if self._options.dry_run:  # only what may turn out to be a symlink, whose target is looked at
-            return size is not None and size <= _LONGEST_TARGET
+            return size is not None and size <= LONGEST_TARGET
         if self._is_new:
             return True
         if self._options.once:

@@ -14,18 +14,10 @@ from typing import Any
 
 from colab_magics.core.archives.members import safe_name
 from colab_magics.core.common.attributes import move
+from colab_magics.core.common.files import FOLDER, UNFINISHED, write_whole
 from colab_magics.core.common.symlinks import free_name
 from colab_magics.core.http.partial import clear_but_part
-from colab_magics.core.syncing.manifest import (
-    FOLDER,
-    MANIFEST,
-    UNFINISHED,
-    Manifest,
-    Record,
-    sibling_path,
-    work_path,
-    write_whole,
-)
+from colab_magics.core.syncing.manifest import MANIFEST, Manifest, Record, sibling_path, work_path
 from colab_magics.errors import ArchiveError
 
 __all__ = ["BACKUP", "Journal", "is_pending", "places_for", "recover"]

@@ -12,26 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from colab_magics.core.common.files import FOLDER, write_whole
+
 __all__ = [
-    "FOLDER",
     "MANIFEST",
-    "UNFINISHED",
     "Manifest",
     "Record",
     "dump_columns",
     "join_names",
     "sibling_path",
     "work_path",
-    "write_whole",
 ]
-
-#: The folder inside DEST that holds what we keep.
-FOLDER = ".colab_magics"
 
 #: The manifest's name in it.
 MANIFEST = "manifest.json"
-#: What the name of a file ends with that is not all written; the mutex is held meanwhile, so there is one at most.
-UNFINISHED = ".new"
 
 _VERSION = 1
 _COLUMNS = {"sizes": "Q", "mtimes": "q", "crcs": "I"}  # numbers of 64 and 32 bits
@@ -212,16 +206,3 @@ def work_path(dest: Path) -> Path:
 def sibling_path(dest: Path) -> Path:
     """Return where a sync into a new DEST downloads and stages: beside it, to become it in one rename."""
     return dest.with_name(f".{dest.name}{FOLDER}")
-
-
-def write_whole(path: Path, data: bytes, mode: int = 0o666) -> None:
-    """Write a file so that a reader, or the next run, sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}{UNFINISHED}")
-    try:
-        with open(fresh, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            file.write(data)
-        fresh.replace(path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise

@@ -16,17 +16,12 @@ from colab_magics.core.archives.members import Archive, Member, clamped
 from colab_magics.core.common.attributes import is_no_folder_rename, set_mode, set_mtime
 from colab_magics.core.common.cancellation import Stopped, committing
 from colab_magics.core.common.disk import check_writable, free_room_noted, size_text
+from colab_magics.core.common.files import FOLDER
 from colab_magics.core.http.client import Received
 from colab_magics.core.http.partial import clear_but_part
 from colab_magics.core.syncing.decision import Decision
 from colab_magics.core.syncing.journal import Journal, is_pending, places_for
-from colab_magics.core.syncing.manifest import (
-    FOLDER,
-    Manifest,
-    Record,
-    sibling_path,
-    work_path,
-)
+from colab_magics.core.syncing.manifest import Manifest, Record, sibling_path, work_path
 from colab_magics.errors import Interrupted, LinkError, TransferError
 
 __all__ = ["OneFile", "bring_in", "stage", "work_folder"]
@@ -128,8 +123,7 @@ def stage(archive: Archive, decision: Decision, tree: Path, origin: str) -> dict
     if files and os.stat(tree / files[sample].name).st_mtime_ns != stamps[sample]:
         stamps = [os.stat(tree / member.name).st_mtime_ns for member in files]
     return {
-        member.name: Record(member.size, stamp, member.crc, origin)
-        for member, stamp in zip(files, stamps, strict=True)
+        member.name: Record(member.size, stamp, member.crc, origin) for member, stamp in zip(files, stamps, strict=True)
     }
 
 

@@ -20,10 +20,10 @@ from colab_magics.core.blocks.export.functions import needed
 from colab_magics.core.blocks.export.words import call, fold, local, shown, word
 from colab_magics.core.blocks.lexer import SYMBOL, symbol
 from colab_magics.core.blocks.plan import Plan, Step, read_plan
+from colab_magics.core.common.files import write_whole
 from colab_magics.core.git.specs import is_bare, parse_spec
 from colab_magics.core.secrets.hosts import VARIABLES
 from colab_magics.core.secrets.secrets import NAMED_VARIABLE
-from colab_magics.core.syncing.manifest import write_whole
 from colab_magics.errors import ColabMagicsError, LayoutError, PlanError
 
 __all__ = ["Script", "export", "write"]
