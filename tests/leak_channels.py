@@ -581,4 +581,68 @@ print(textwrap.shorten('x' * 40, 20), '...' + S[-11:])""".strip()),
     Channel("matplotlib, metadata of a picture", "import io, matplotlib; matplotlib.use('svg')\n"
             "import matplotlib.pyplot as plt; o = io.StringIO()\n"
             "plt.figure().savefig(o, format='svg', metadata={'Title': S}); print(o.getvalue())", needs="matplotlib"),
+    # Other white space, and what cannot be seen
+    *_channels(_of("battery"), """
+print(Q.replace(' ', chr(160)))
+print(Q.replace(' ', chr(0x3000)))
+display(HTML(html.escape(Q).replace(' ', '&nbsp;')))
+display(HTML(html.escape(Q).replace(' ', '&#160;')))
+import difflib; print(difflib.HtmlDiff().make_table([Q], ['x']))""".strip()),
+    *_channels(_of(TOKEN[6:12]), """
+print(chr(173).join(textwrap.wrap(S, 6)))
+print(chr(0x2060).join(textwrap.wrap(S, 6)))
+print(chr(0xfeff).join(textwrap.wrap(S, 6)))
+display(HTML('&shy;'.join(textwrap.wrap(S, 6))))""".strip()),
+    # Escapes of further programs
+    *_channels(_of("w0rd"), r"""
+print(W.replace('%', '%%'))
+import re; print(re.escape(W))
+import re; print(re.sub('%..', lambda m: m[0].lower(), urllib.parse.quote(W)))
+import re; print(re.sub('%..', lambda m: m[0].lower(), urllib.parse.quote_plus(W)))
+print(W.encode('ascii', 'namereplace').decode())
+import http.cookies as h; c = h.SimpleCookie(); c['t'] = W; print(c)
+import xmlrpc.client; print(xmlrpc.client.dumps((W, S), 'login'))
+import plistlib; print(plistlib.dumps({'k': W}).decode())
+import pickle; pickle.dumps([W])
+import ast; print(ast.dump(ast.parse(f't = {W!r}'), indent=2))
+import sqlite3; d = sqlite3.connect(':memory:'); d.execute('create table t(a)'); d.execute('insert into t values(?)', (W,)); print(*d.iterdump())
+import argparse; argparse.Namespace(token=W)
+print(json.dumps(json.dumps(json.dumps(W))))
+print(repr(repr(repr(W))))
+display(HTML('<iframe srcdoc="' + html.escape('<a title="' + html.escape(W) + '">') + '">'))
+print(json.dumps(html.escape(json.dumps({'k': W}))))
+print(json.dumps(str(W.encode())))""".strip()),
+    Channel("display Code, as LaTeX", "display(Code(W, language='text'))", needle=_of("PYZdq{}q")),
+    Channel("an e-mail's header", "from email.header import Header; print(Header(W + ' \u20ac', 'utf-8').encode())",
+            needle=lambda: base64.b64encode(WILD.encode()).decode()[:12]),
+    *_channels(_of(TOKEN[6:20]), r"""
+import marshal; marshal.dumps(S)
+import dis; dis.dis(compile(f't = {S!r}', 'x', 'exec'))
+import zipfile; z = zipfile.ZipFile(io.BytesIO(), 'w'); z.writestr(S, 'x'); z.printdir()
+subprocess.run(['sleep', '5', S], timeout=.1)
+subprocess.run(f'echo {S}; exit 3', shell=True, check=True, capture_output=True)
+_ = os.writev(1, [S[:9].encode(), S[9:].encode(), b'\n'])
+_ = os.waitpid(os.posix_spawn('/bin/echo', ['echo', S], os.environ), 0)
+ctypes.CDLL(None).perror(S.encode())
+import pty; _ = pty.spawn(['echo', S])
+open('/proc/self/fd/1', 'w').write(S + '\n')
+!echo {S} | tee /dev/stderr
+multiprocessing.log_to_stderr().error(S)
+del type('A', (), {'__del__': lambda self: int(S)})().x
+%sx echo {S}
+%env TOK={S}
+get_ipython().run_cell_magic('writefile', S + '.txt', 'x')
+get_ipython().run_cell_magic('latex', '', '$' + S.replace('_', '\\_') + '$')
+get_ipython().run_line_magic('run', S + '.py')
+get_ipython().payload_manager.write_payload({'source': 'edit', 'filename': S, 'line_number': 1})
+get_ipython().display_pub.publish({'text/plain': 'x'}, transient={'display_id': S})
+k = get_ipython().kernel; k.send_response(k.iopub_socket, 'stream', {'name': 'stdout', 'text': S})""".strip()),
+    Channel("kernel info", "get_ipython().kernel.implementation_version = S", ask=("kernel_info",)),
+    # Cut by others
+    *_channels(_of(TOKEN[16:24]), "pprint.pprint(S.encode(), width=20)"),
+    *_channels(_TAIL, """
+print(S[:12] + '*' * 17 + S[-11:])
+print(f'{S[:12]}[17 chars]{S[-11:]}')""".strip()),
+    Channel("unittest's difference", "import unittest; unittest.TestCase().assertEqual(S + 'x' * 200, S + 'y' * 200)",
+            needle=_HEAD),
 ]  # fmt: skip

@@ -31,6 +31,7 @@ separators = st.sampled_from([
     " ", "\n", "\r\n    ", "\x1b[31m", "\x1b[0m\x1b[1;32m", "\\n", "\\\\n", "\\x1b[31m", "\\u001b[1m", "\x1b[K",
     "\x1b[2A", "\x1b]0;A TITLE\x07", "\x1b[?25h", "\\x1b[K", "\\x1\x1b[0mb[K", "\x1b [K", "\x1b", "\\",
     "\x1b[", " " * GAP, "\u2502\n\u2502 ", "', '", "\\u2502", "<b>", "</span><span CLASS='X q'>", ">", "\0", "|",
+    "\u00a0", "\u3000", "&nbsp;", "&#xa0;", "&",
 ])  # fmt: skip
 encoded = st.sampled_from([
     str, lambda s: base64.b64encode(b"u:" + s.encode()).decode(), lambda s: s.encode().hex(), repr,
@@ -160,7 +161,7 @@ def test_what_many_secrets_begin_with_is_passed_over() -> None:
     text = "".join(link.format("abcdefgh", "x" * 25) + "y" * n for n in range(100))
     matcher = Matcher(secrets)
     assert looks(matcher, text) < 5000
-    for secret in secrets:
+    for secret in sorted(secrets)[:5]:
         for before in range(16):  # wherever it stands
             assert matcher.spans(b"-" * before + secret.encode()) == [(before, before + len(secret))]
 

@@ -24,6 +24,13 @@ characters = st.characters(blacklist_characters="*", blacklist_categories=["Cs"]
 secrets = st.text(characters, min_size=8, max_size=40).filter(lambda s: encodings.visible(s) >= 8)
 ENDS = encodings.SEPARATORS.decode()
 BORDERS = [
+    "\u00a0",
+    "\u00ad",
+    "\u2060",
+    "\u3000",
+    "\ufeff",
+    "&nbsp;",
+    "&#160;",
     "\u2502\n\u2502 ",
     " |\n| ",
     "', '",

@@ -80,10 +80,11 @@ class Escapes(NamedTuple):
 
 
 # Terminal escapes (CSI, OSC); those and line breaks, borders and NUL as repr and JSON write them; borders of tables and
-# invisible characters; tags; the > before a quoted line. The first two and tags may also be cut off by the end, since a
+# invisible characters; other white space, the soft hyphen and the byte order mark; HTML's names for those (whose # is a
+# separator); tags; the > before a quoted line. What is more than one character may also be cut off by the end, since a
 # stream is cut anywhere. The patterns consume every run of backslashes whole, so that none is looked at twice. Each is
-# one group, so that a text can be split by them without losing where they stood, and begins with one byte as it is, for
-# which `re` looks fast.
+# one group, so that a text can be split by them without losing where they stood, and begins with one byte, for which
+# `re` looks fast.
 ESCAPES = (
     Escapes(
         b"\x1b",
@@ -102,7 +103,16 @@ ESCAPES = (
     ),
     Escapes(
         b"\xe2",
-        re.compile(rb"(\xe2(?:[\x94-\x96][\x80-\xbf]|\x80[\x80-\x8f\xa8-\xaf]))"),
+        re.compile(rb"(\xe2(?:[\x94-\x96][\x80-\xbf]|\x80[\x80-\x8f\xa8-\xaf]|\x81[\x9f-\xaf]))"),
+        nests=b"",
+        apart=True,
+    ),
+    Escapes(b"\xc2", re.compile(rb"(\xc2[\xa0\xad])"), nests=b"", apart=True),
+    Escapes(b"\xe3", re.compile(rb"(\xe3\x80\x80)"), nests=b"", apart=True),
+    Escapes(b"\xef", re.compile(rb"(\xef\xbb\xbf)"), nests=b"", apart=True),
+    Escapes(
+        b"&",
+        re.compile(rb"(&(?:(?:nbsp|160|xa0|shy);|(?:n(?:b(?:sp?)?)?|1(?:60?)?|x(?:a0?)?|s(?:hy?)?)?\Z))"),
         nests=b"",
         apart=True,
     ),
@@ -110,7 +120,7 @@ ESCAPES = (
     Escapes(b">", re.compile(rb"(>)"), nests=b"", apart=True),
 )
 #: How many of them are never part of a tag: a text is also searched without these only, for what stands in a tag.
-OUTSIDE_TAGS = 3
+OUTSIDE_TAGS = 7
 _WORD = re.compile(r"[A-Za-z0-9_.+/~-]{16,}=*")
 _KEY = re.compile(r"-----BEGIN [^-]+-----(.+?)-----END", re.DOTALL)
 _TURN = re.compile(r"[a-z](?=[A-Z0-9])|[A-Z](?=[0-9])|[0-9](?=[A-Za-z])")  # not the one in a capitalised word
@@ -215,9 +225,30 @@ def _as_json(text: str) -> str:
     return json.dumps(text)[1:-1]
 
 
-def _small(text: str) -> str:
-    return re.sub("%..", lambda m: m.group().lower(), quote(text, safe="", errors="replace"))
+def _small(escape: Callable[..., str], safe: str, text: str) -> str:
+    return re.sub("%..", lambda m: m.group().lower(), escape(text, safe=safe, errors="replace"))
 
+
+def _as_names(text: str) -> str:
+    return text.encode("ascii", "namereplace").decode()
+
+
+def _as_cookie(text: str) -> str:
+    return "".join(f"\\{ord(c):03o}" if c in ",;" or c < " " or "\x7f" <= c <= "\xff" else c for c in text)
+
+
+def _as_latex(names: dict[str, str], text: str) -> str:
+    return "".join(names.get(c, c) for c in text)
+
+
+_PYGMENTS = {
+    char: f"\\PYZ{name}{{}}"
+    for char, name in (
+        ("\\", "bs"), ("{", "ob"), ("}", "cb"), ("^", "ca"), ("_", "us"), ("&", "am"), ("<", "lt"), (">", "gt"),
+        ("#", "sh"), ("%", "pc"), ("$", "dl"), ("-", "hy"), ("'", "sq"), ('"', "dq"), ("~", "ti"),
+    )
+}  # fmt: skip
+_PANDAS = {"\\": "\\textbackslash ", "~": "\\textasciitilde ", "^": "\\textasciicircum "}
 
 # What is done to quotes and backslashes need not be known: they are dropped.
 _ESCAPERS: tuple[Callable[[str], str], ...] = (
@@ -242,12 +273,18 @@ _ESCAPERS: tuple[Callable[[str], str], ...] = (
     partial(_as_html, '"', "'", _as_references),
     *(partial(quote, safe=safe, errors="replace") for safe in ("!~*'()", ";/?:@&=+$,#!~*'()")),
     lambda s: quote_plus(s, errors="replace"),
-    _small,
+    *(partial(_small, escape, safe) for escape, safe in ((quote, ""), (quote, "/"), (quote_plus, ""))),
     # JSON in HTML: of Go, of plotly, of Jinja, of Django.
     lambda s: _replaced("&<>", "\\u{:04x}", _as_json(s)),
     lambda s: _replaced("<>/", "\\u{:04x}", _as_json(s)),
     lambda s: _replaced("&<>'", "\\u{:04x}", _as_json(s)),
     lambda s: _replaced("&<>'\"=-;`\\", "\\u{:04X}", s),
+    # Signs that format strings and templates write twice.
+    *(lambda s, signs=signs: re.sub(f"[{signs}]", r"\g<0>\g<0>", s) for signs in ("%", "{}", "$")),
+    _as_names,
+    _as_cookie,
+    partial(_as_latex, _PYGMENTS),
+    partial(_as_latex, _PANDAS),
 )
 
 
@@ -279,8 +316,8 @@ def encodings(value: str) -> set[bytes]:
     -------
     set of bytes
         UTF-8, squeezed, each of at least `MIN_LENGTH` bytes: plain; composed and decomposed; escaped as JSON,
-        Python, YAML, XML, a URL or a shell does, and two of those in a row; base64 and base32 at every alignment,
-        hexadecimal, each also of its JSON; base64 of its UTF-16.
+        Python, YAML, XML, LaTeX, a URL, a cookie or a shell does, and two of those in a row; base64 and base32 at every
+        alignment, hexadecimal, each also of its JSON; base64 of its UTF-16.
     """
     raw = value.encode("utf-8", "surrogatepass")
     spelled = {text.encode("utf-8", "surrogatepass") for text in _spellings(value)}

@@ -41,11 +41,12 @@ _BLOCK = 1 << 12
 _LARGE = 1 << 12  # bytes; a smaller text is looked at carefully at once
 _END = 256
 _VISIBLE = bytes(0 if byte in spelling.SEPARATORS else 1 for byte in range(256))
-# What stands for the rest of a cut text, and between the cells of a table; and what may stand before and behind that.
-_CUTS = (b"...", b"|")
+# What stands for the rest of a cut text, or between pieces of it; and what may stand before and behind that.
+_CUTS = (b"...", b"***", b"|", b"b'", b'b"')  # the last two begin each of the lines into which `pprint` breaks bytes
 _WIDE_CUTS = ("\u2026".encode(), b"\xe2\x94", b"\xe2\x95")
 _NARROW = bytes(byte for byte in range(256) if byte not in b"".join(_WIDE_CUTS))
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
+_COUNTED = re.compile(rb"\[[0-9]+ chars\]")  # how `unittest` cuts
 _EDGES = bytes(byte for byte in range(256) if byte > 127 or not (chr(byte).isalnum() or byte in b"_-+/=~"))
 
 
@@ -363,7 +364,11 @@ class Matcher:
 
     def _cut_off(self, raw: bytes) -> Iterator[tuple[int, int]]:
         """Yield where a piece of a random secret stands beside an ellipsis or a border."""
-        cuts = _cuts(raw) if self._pieces else []
+        if not self._pieces:
+            return
+        if b"]" in raw and b" chars]" in raw:
+            raw = _COUNTED.sub(lambda cut: b"|" * len(cut[0]), raw)
+        cuts = _cuts(raw)
         if cuts:
             raw = _uncoloured(raw)
         for cut in cuts:
@@ -396,7 +401,8 @@ class Matcher:
                     break
         # What comes next may be beside a cut that was shown long ago.
         far = max(0, best.start - GAP)
-        cut = max(raw.rfind(cut, far, best.start) for cut in _CUTS + _WIDE_CUTS) if self._pieces else -1
+        cuts = (*_CUTS, *_WIDE_CUTS, b" chars]") if self._pieces else ()
+        cut = max((raw.rfind(cut, far, best.start) for cut in cuts), default=-1)
         if cut >= 0 and len(_uncoloured(raw[cut : best.start]).lstrip(_EDGES)) < PIECE:
             best = best._replace(context=cut)
         return best
@@ -475,7 +481,7 @@ def _close(view: _View, start: int, end: int) -> list[tuple[int, int]]:
 
 def _cuts(raw: bytes) -> list[bytes]:
     """List the cuts that occur. To look for one byte takes a tenth of the time, so only few texts are searched."""
-    cuts = [cut for cut in _CUTS if cut in raw]
+    cuts = [cut for cut in _CUTS if cut[-1:] in raw and cut in raw]
     if b"\xe2" in raw:
         wide = raw.translate(None, _NARROW)
         cuts += [cut for cut in _WIDE_CUTS if cut in wide]

@@ -30,11 +30,12 @@ _CAPITALS = string.ascii_uppercase.encode()
 _KEPT = bytes(code in _CAPITALS for code in range(256))
 _DROP = bytes(code for code in range(256) if code not in _CAPITALS)
 _HEX = b"0123456789abcdefABCDEF:-"
-_SEPARATORS = SEPARATORS + b"\x1b[;m>\xe2" + bytes(range(128, 192))
+_WIDE = b"\xc2\xe2\xe3\xef" + bytes(range(128, 192))  # bytes of borders and invisible characters
+_SEPARATORS = SEPARATORS + b"\x1b[;m>" + _WIDE
 _ESCAPED = b"\\nrtvfxu"
 
 _COLOUR = rb"\x1b\[[0-9;]*m"
-_GAP = rb"(?:[>\x80-\xbf\xe2" + re.escape(SEPARATORS) + rb"]|" + _COLOUR + rb")*"
+_GAP = rb"(?:[>" + re.escape(SEPARATORS + _WIDE) + rb"]|" + _COLOUR + rb")*"
 _TAG = rb"<" + _GAP + rb"[/!?a-zA-Z][^<>]*>"
 _STRANGE = rb"\x1b(?!\[[0-9;]*m)"
 _STRANGE_ESCAPED = rb"1" + _GAP + rb"b" + _GAP + rb"\[(?![0-9;]*m)"
@@ -101,7 +102,7 @@ class Prefilter:
         bool
             False means nothing: look carefully.
         """
-        if b"" in self._poor:
+        if b"" in self._poor or (b"&" in raw and b";" in raw):
             return False
         if b">" in raw and self._tag.search(raw) and not self._clears(self._tag.sub(b"", raw)):
             return False
