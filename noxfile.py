@@ -77,7 +77,7 @@ def types(session: nox.Session) -> None:
 @nox.session(python=NEWEST)
 def newest(session: nox.Session) -> None:
     """Run the tests as the README does, with a browser to drive and libraries that display in ways of their own."""
-    install(session, "-e", ".[test,browser]", "rich", "pandas", "pip", *SHOWING)
+    install(session, "-e", ".[test,browser,dask,ipyparallel]", "rich", "pandas", "pip", *SHOWING)
     if session.posargs:
         pytest(session)
     else:

@@ -1,10 +1,10 @@
 """A block on three hosts of a dask cluster against the same on one; beside it dask's own `PipInstall`; and 1,000 hosts.
 
-Run it as ``python benchmarks/cluster.py [ROUNDS]``; it needs the extra ``dask``, git and pip. The hosts are on this
-machine: real processes, each host with a name, a folder and an interpreter of its own, and a link of its own to the
-services (`link.py`, so many bytes a second for each connection). What is printed is: medians of wall seconds; whether a
-token is found with `PipInstall` and with us, and how many workers take work after a failed installation; and what 1,000
-hosts mean for those who serve them, reckoned from what was counted here.
+Run it as ``python benchmarks/cluster.py [ROUNDS]`` (0 measures no time); it needs the extra ``dask``, git and pip. The
+hosts are on this machine: real processes, each host with a name, a folder and an interpreter of its own, and a link of
+its own to the services (`link.py`, so many bytes a second for each connection). What is printed is: medians of wall
+seconds; whether a token is found with `PipInstall` and with us, and how many workers take work after a failed
+installation; and what 1,000 hosts mean for those who serve them, reckoned from what was counted here.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     with tempfile.TemporaryDirectory() as name:
         folder, medians = Path(name), list[float]()
-        for names in ("a", "abc"):
+        asked = 0
+        for names in ("a", "abc") if rounds else ():
             with sandbox.start(activate=False) as box:
                 (box.folder("data") / "part.bin").write_bytes(os.urandom(SIZE << 20))
                 port = int(box.dropbox_url.rpartition(":")[2])
@@ -139,7 +140,8 @@ def main() -> None:
                 asked = sum(request.path.startswith("/acme/") for request in box.requests) // len(names)
             medians.append(statistics.median(times))
             print(f"{len(names)} host(s): {medians[-1]:.2f} s (of {', '.join(f'{each:.2f}' for each in times)})")
-        print(f"three hosts take {medians[1] / medians[0]:.2f} times as long as one")
+        if medians:
+            print(f"three hosts take {medians[1] / medians[0]:.2f} times as long as one")
         for ours in (False, True):
             print("colab_magics" if ours else "dask's PipInstall")
             compare(folder / f"{ours}", ours)

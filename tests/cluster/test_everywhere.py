@@ -71,8 +71,9 @@ class Engine:
     def exposed(self) -> str:
         return self.why
 
-    def keep(self, order: Order) -> None:
+    def keep(self, order: Order) -> str:
         self.kept.append(order)
+        return ""
 
     def retire(self, workers: list[str]) -> None:
         self.retired += workers

@@ -20,12 +20,13 @@ from colab_magics.sandbox.watch import Watch, find_secret
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed (the extra dask)")
 ipyparallel = pytest.importorskip("ipyparallel", reason="ipyparallel is not installed (the extra of that name)")
 
+pytest.importorskip("cryptography", reason="cryptography is not installed (with the extras dask and ipyparallel it is)")
 from colab_magics.core.cluster.dask import _is_safe  # noqa: E402 - it needs distributed
 
 pytestmark = pytest.mark.xdist_group("dask")  # a process may have only so many clusters beside it
 
 KEY = "key-1f0c9b7e5d3a48621f0c9b7e"
-SEEN = "__import__('os').environ.get('KEY') == 'key-' + '1f0c9b7e5d3a48621f0c9b7e'"
+SEEN = "__import__('os').environ.get('FLAVOUR') == 'key-' + '1f0c9b7e5d3a48621f0c9b7e'"
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def secrets_of(box: sandbox.Sandbox) -> list[str]:
 
 def block(box: sandbox.Sandbox) -> str:
     spec = box.private_repo("acme/secretlib", code="def answer(): return 42\n").spec
-    return f"dropbox_sync secret:PROJECT proj\nprivate_pip {spec}\nenv KEY=secret:KEY\n"
+    return f"dropbox_sync secret:PROJECT proj\nprivate_pip {spec}\nenv FLAVOUR=secret:KEY\n"
 
 
 def pages(address: str) -> str:

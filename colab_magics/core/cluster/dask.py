@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from distributed import Client, Status, WorkerPlugin
 
@@ -65,10 +66,14 @@ class DaskEngine:
         open_ones = [address for address in addresses if not _is_safe(address)]
         if not open_ones:
             return ""
-        return f"the connection to {open_ones[0]} is neither TLS nor on this machine; start the scheduler as tls://"
+        return f"the connection to {open_ones[0]} is neither TLS nor on this machine; start the scheduler as tls://,"
 
-    def keep(self, order: Order) -> None:
-        self.client.register_plugin(_Join(order), name=f"colab_magics-{order.digest}")
+    def keep(self, order: Order) -> str:
+        try:
+            self.client.register_plugin(_Join(order), name=f"colab_magics-{order.digest}")
+        except RuntimeError as error:  # of `_Join`, for a worker that has joined since the workers were asked for
+            return str(error)
+        return ""
 
     def retire(self, workers: list[str]) -> None:
         self.client.retire_workers(workers, close_workers=True, remove=True)
@@ -145,7 +150,8 @@ async def _perform(task: Task, order: Order, parcels: Mapping[str, str], dask_wo
     return await asyncio.to_thread(task, order, lambda event: dask_worker.log_event(topic, event), parcel)
 
 
-_turn = asyncio.Lock()  # of several blocks the first comes first: the plugins of a worker begin side by side
+# Of several blocks the first comes first: the plugins of a worker begin side by side.
+_turns: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
 
 
 class _Join(WorkerPlugin):  # type: ignore[misc]  # of a package without types
@@ -162,7 +168,7 @@ class _Join(WorkerPlugin):  # type: ignore[misc]  # of a package without types
         # it begins no task and is given none; unlike a paused one it stays so, however much memory is free.
         if worker.status == Status.running:
             worker.status = Status.closing_gracefully
-        async with _turn:
+        async with _turns.setdefault(worker, asyncio.Lock()):
             work = asyncio.ensure_future(asyncio.to_thread(host.perform, self.order, lambda _: None))
             while not (await asyncio.wait({work}, timeout=_HEARTBEAT))[0]:
                 await worker.heartbeat()  # else the scheduler takes a worker for lost that works long on its start

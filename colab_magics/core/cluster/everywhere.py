@@ -146,7 +146,7 @@ def _engine(client: Any) -> Engine:
             try:
                 found = importlib.import_module(f"colab_magics.core.cluster.{module}")
             except ImportError:
-                raise PlanError(f"{name} is not installed here; pip install 'colab-magics[{module}]'") from None
+                raise PlanError(f"{name} is not installed here; pip install {name}") from None
             engine: Engine = getattr(found, kind)(client)
             return engine
     shown = repr(client) if isinstance(client, str) else f"a {type(client).__name__}"
@@ -244,7 +244,7 @@ class _Call:
         if lost:
             worker, why = next(iter(lost.items()))
             if "colab_magics" in why:
-                why = "it cannot import colab_magics; install it where the workers run: pip install colab-magics"
+                why = "it cannot import colab_magics; install that where the workers run"
             raise PlanError(f"worker {worker}{_more(len(lost) - 1)}: {why}")
         for worker, said in found.items():
             if "error" in said:
@@ -294,7 +294,7 @@ class _Call:
                 "--send-secrets to send yours"
             )
         if why := self.engine.exposed():
-            raise TokenError(f"secrets are not sent: {why}; or give each host its own")
+            raise TokenError(f"secrets are not sent: {why} or give each host its own")
         if not sealing.can_seal():
             raise TokenError("secrets are sent sealed, which needs cryptography; pip install cryptography")
         values = {need: self._own(need) for need in dict.fromkeys(itertools.chain(*lacking.values()))}
@@ -444,7 +444,9 @@ class _Call:
         if not self.order.dry_run and len(failed) < len(self.hosts):
             if failed:
                 self.engine.retire([worker for each in failed for worker in each.workers])
-            self.engine.keep(replace(self.order, lock=result.lock, joins=True, asks_for_key=False))
+            late = self.engine.keep(replace(self.order, lock=result.lock, joins=True, asks_for_key=False))
+            if late:
+                self.report.say(f"a worker that joined meanwhile has ended: {masking.redact(late)}")
         if failed:
             raise StepError(_told(failed), result)
         return result

@@ -48,10 +48,11 @@ class IpyparallelEngine:
         config = self.client._config  # noqa: SLF001 - what the connection file says; there is no other way to ask
         if config.get("curve_serverkey") or is_loopback(config["interface"].partition("://")[2]):
             return ""
-        return f"the connection to {config['interface']} is not encrypted; start the controller with --enable-curve"
+        return f"the connection to {config['interface']} is not encrypted; start the controller with enable_curve,"
 
-    def keep(self, order: Order) -> None:
+    def keep(self, order: Order) -> str:  # noqa: ARG002 - as `Engine` has it
         """Do nothing: no engine is told of another that joins; `EverywhereResult.update` is for those."""
+        return ""
 
     def retire(self, workers: list[str]) -> None:
         self.client.shutdown(targets=[int(worker) for worker in workers], hub=False, block=True)

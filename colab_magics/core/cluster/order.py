@@ -98,8 +98,8 @@ class Engine(Protocol):
     def exposed(self) -> str:
         """Say why no secret may go over the engine's connections; empty when it may."""
 
-    def keep(self, order: Order) -> None:
-        """Have workers that join later do this before they take work, where the engine can."""
+    def keep(self, order: Order) -> str:
+        """Have workers that join later do this before they take work, where the engine can; return what failed."""
 
     def retire(self, workers: list[str]) -> None:
         """End workers, so that they take no work."""
