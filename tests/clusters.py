@@ -14,7 +14,7 @@ from typing import Any
 
 from conftest import Venv
 
-_PATIENCE = 60.0  # seconds that a process has to do what is waited for
+_PATIENCE = 120.0  # seconds that a process has to do what is waited for
 
 
 class Machine:
