@@ -54,6 +54,16 @@ NAME = "__import__('socket').gethostname()"
 USE = "(__import__('secretlib').answer(), __import__('os').environ.get('FLAVOUR'))"
 
 
+class Hearing(HostsReport):
+    """Keeps what each host prints."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, str] = {}
+
+    def output(self, row: HostResult, text: str) -> None:
+        self.said[row.host] = self.said.get(row.host, "") + text
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with sandbox.start(activate=False) as box, dask_cluster(tmp_path_factory.mktemp("dask")) as dask:
@@ -66,14 +76,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def block(cluster: Cluster) -> str:
     return (
-        f"dropbox_sync secret:PROJECT proj --once\nprivate_pip {cluster.spec}\nenv FLAVOUR=sweet\n"
+        f"dropbox_sync secret:PROJECT proj --once\nprivate_pip {cluster.spec}\nenv FLAVOUR=sweet LINK=secret:PROJECT\n"
+        "run sh -c 'echo the link: $LINK'\n"
         "run sh -c 'echo once >> ran'\nrun --rank0 sh -c 'echo first >> ran'\n"
     )
 
 
 def test_each_host_does_it_once_and_all_its_workers_have_it(cluster: Cluster) -> None:
     """Three hosts with two workers each fetch three times; only the first host runs what is for it alone."""
-    result = everywhere(cluster.client, block(cluster))
+    report = Hearing()
+    result = everywhere(cluster.client, block(cluster), report=report)
     assert [(host.host, host.status, len(host.workers)) for host in result.hosts] == [
         (name, "done", 2) for name in "abc"
     ]
@@ -82,6 +94,8 @@ def test_each_host_does_it_once_and_all_its_workers_have_it(cluster: Cluster) ->
     assert ran == {"a": ["once", "first"], "b": ["once"], "c": ["once"]}
     assert set(cluster.client.run(eval, USE).values()) == {(42, "sweet")}
     assert all((cluster.dask.machines[name].work / "proj/a.txt").exists() for name in "abc")
+    assert report.said == dict.fromkeys("abc", "the link: ***\n")  # masked on the host: it is not known here
+    assert "rlkey" not in repr(cluster.client.get_events())
 
 
 def test_a_worker_that_was_killed_comes_back_with_it(cluster: Cluster) -> None:
@@ -125,14 +139,8 @@ def test_a_late_joiner_that_fails_ends_with_its_nanny(cluster: Cluster) -> None:
     assert cluster.box.token not in late.log.read_text()
 
 
-class Interrupting(HostsReport):
+class Interrupting(Hearing):
     """Interrupts when each host has said what process its command is."""
-
-    def __init__(self) -> None:
-        self.said: dict[str, str] = {}
-
-    def output(self, row: HostResult, text: str) -> None:
-        self.said[row.host] = self.said.get(row.host, "") + text
 
     def tick(self) -> None:
         if len(self.said) >= 3 and all(text.endswith("\n") for text in self.said.values()):

@@ -6,12 +6,14 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from shells import real_shell
 
 import colab_magics
-from colab_magics import core
+from colab_magics import cli, core
 from colab_magics.core.cluster import everywhere as module
 from colab_magics.core.cluster import host
 from colab_magics.core.cluster.order import Answer, Event, Order
@@ -141,6 +143,32 @@ def test_an_order_holds_the_notebooks_variables_that_the_block_names_and_no_secr
     for block in (f"dropbox_sync {link}", f"env LINK={link}", f"run true # {link}"):
         with pytest.raises(TokenError, match=r"^line 1: a link's key"):
             call(engine, block)
+
+
+def test_the_magic_and_the_command_line_run_a_block_over_a_cluster(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A client is named as the notebook names it; a shell names an address; the cell fails as a host does."""
+    engine, asked = Engine(a="1111", b="1111"), list[object]()
+    monkeypatch.setattr(module, "_engine", lambda client: asked.append(client) or engine)
+    with real_shell() as shell:
+        shell.run_line_magic("load_ext", "colab_magics")
+        shell.user_ns |= {"client": "the client", "GREETING": "hello"}
+        done = shell.run_cell("%%bootstrap --over client --lock made.lock\nrun echo $GREETING")
+        assert [each.status for each in done.result.hosts] == ["done", "done"]
+        assert engine.calls[-1][0].variables == {"GREETING": "hello"}
+        assert json.loads(Path("made.lock").read_text())["repositories"] == {"h/x": "1111"}
+        shell.run_cell("%%bootstrap --over clint\nrun true")
+        assert "--over clint: this notebook has no such name" in capsys.readouterr().err
+        assert isinstance(shell.run_cell("%%bootstrap --send-secrets\nrun true").error_in_exec, PlanError)
+        engine.hosts["b"] = "line 1: run: false failed with status 1"
+        failed = shell.run_cell("%%bootstrap --over client\nrun false").error_in_exec
+        assert isinstance(failed, StepError)
+    capsys.readouterr()
+    Path("block.txt").write_text("run true\n")
+    assert cli.main(["run", "block.txt", "--over", "tcp://h:1"]) == 1
+    assert "host b: line 1: run: false failed with status 1" in capsys.readouterr().err
+    assert asked == ["the client", "the client", "tcp://h:1"]
 
 
 def rows(count: int) -> list[core.HostResult]:
