@@ -123,7 +123,7 @@ def demo(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the pages, where a warning is an error, and run the examples in docstrings."""
     install(session, "-e", ".[test,docs]")
-    session.run("sphinx-build", "-q", "-W", "--keep-going", "docs", str(Path(session.create_tmp(), "site").resolve()))
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "docs", "build/site")
     session.run("python", "-m", "pytest", "-q", "-n0", "tests/test_docs.py")
 
 

@@ -100,8 +100,8 @@ def _understood(words: list[str]) -> Callable[[], int | None]:
     verb = verbs.get(command) or by_name.get(command)
     if verb is not None:
         return _verb(verb, command, rest)
-    if command in _OTHERS:
-        return _OTHERS[command](rest)
+    if command in _OTHERS or command == "bootstrap":  # as the magic is called
+        return _OTHERS["run" if command == "bootstrap" else command](rest)
     near = core.suggestion(command, [*verbs, *by_name, *_OTHERS])
     raise PlanError(f"unknown command {command!r}{near}; colab-magics -h lists them")
 

@@ -94,6 +94,7 @@ class Lines:
         self._shown: list[str] = []
         self._last = 0.0
         self._lock = threading.RLock()
+        self._over: threading.Event | None = None  # set when the stretch that is shown has ended
 
     def begin(self, label: str, total: int | None = None) -> None:
         """Start a stretch of work, which takes the place of the one before."""
@@ -101,6 +102,9 @@ class Lines:
             self._work = Stretch(label, total, time.monotonic())
             self._last = self._last or self._work.began
             self.advance(0)
+            if self._live and self._over is None:
+                self._over = threading.Event()
+                threading.Thread(target=self._tick, args=(self._over,), name="progress", daemon=True).start()
 
     def advance(self, amount: int) -> None:
         """Count bytes."""
@@ -117,7 +121,17 @@ class Lines:
         """Clear the lines in place."""
         with self._lock:
             self._work, self._last = None, 0.0
+            if self._over is not None:
+                self._over.set()
+                self._over = None
             self.show([])
+
+    def _tick(self, over: threading.Event) -> None:
+        """Show how far the work is also while nothing comes."""
+        while not over.wait(_DELAY):
+            with self._lock:
+                if not over.is_set():
+                    self.advance(0)
 
     def show(self, texts: Sequence[str]) -> None:
         """Put these lines in place of those that were shown last; of what is no terminal only the first counts."""

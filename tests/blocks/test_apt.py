@@ -127,8 +127,8 @@ def test_an_unknown_package_is_named(system: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("apt update", "invalid choice: 'update'"),
-        ("apt install", "missing: PKG"),
+        ("apt update", "write apt install PKG ..."),
+        ("apt install", "write apt install PKG ..."),
         ("apt install 'a b'", "'a b' is no name of a package"),
         ("apt install --purge x", "unknown option '--purge'"),
     ],

@@ -66,6 +66,11 @@ def test_the_token_file_on_the_drive_is_waited_for() -> None:
     assert waits_of(effects_of(steps, paths, Settings())) == [[], [0], [0]]
 
 
+def test_two_links_that_are_secrets_come_side_by_side() -> None:
+    """Whether one is to a file or to a folder is not known before it is read; different places are enough."""
+    assert waits("dropbox_sync secret:ONE data\ndropbox_sync secret:TWO proj\nsymlink data proj/in") == [[], [], [1, 2]]
+
+
 def test_links_on_the_disk_are_followed() -> None:
     """A path that goes through a symlink that stands there already is where the symlink points."""
     links = {os.path.join(os.getcwd(), "in"): "data"}

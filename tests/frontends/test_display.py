@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import pytest
 
@@ -44,6 +45,26 @@ def test_a_terminal_gets_a_line_in_place_that_goes_away(monkeypatch: pytest.Monk
     assert "data: 50 %, 1.0 MB of 2.0 MB" in shown
     assert "a note\n" in shown
     assert shown.endswith("\r")
+
+
+def test_a_transfer_that_stalls_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when nothing has come since it began: a screen that stays empty looks as if all had stopped."""
+    monkeypatch.setattr("colab_magics.display._DELAY", 0.01)
+    shown = threading.Event()
+
+    class Watched(Terminal):
+        def write(self, text: str) -> int:
+            if "data" in text:
+                shown.set()
+            return super().write(text)
+
+    stream = Watched()
+    lines = Lines(live=True, stream=stream)
+    lines.begin("data")
+    assert shown.wait(30)
+    lines.end()
+    assert not [thread for thread in threading.enumerate() if thread.name == "progress" and thread.join(30)]
+    assert stream.getvalue().endswith("\r")
 
 
 def test_what_is_over_at_once_shows_no_bar() -> None:

@@ -54,7 +54,11 @@ def block_parser(prog: str, *, file: bool = False) -> Arguments:
     what = "the address of dask's scheduler" if over != "NAME" else "a dask or ipyparallel client of the notebook"
     add("--over", metavar=over, help=f"run it once on every host of a cluster: {what}")
     add("--send-secrets", action="store_true", help="with --over: send hosts what they lack, sealed, over TLS only")
-    add("--save", metavar="FILE", help="also write the block to FILE, to run it elsewhere")
-    add("--export", metavar="FILE", help="also write it as a shell script that needs nothing of ours")
+    add("--save", metavar="FILE", help="also write the block to FILE, to run it elsewhere (with -n nothing is run)")
+    add(
+        "--export",
+        metavar="FILE",
+        help="also write it as a shell script that needs nothing of ours (with -n nothing is run)",
+    )
     made.add_common()
     return made

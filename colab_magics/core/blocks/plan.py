@@ -190,12 +190,13 @@ def _step(line: Line, dropbox_url: str) -> Step:
 _INSTEAD = {
     "apt-get": "apt install PKG ...",
     "cd": "run --in DIR COMMAND: every step begins in the notebook's own folder",
-    "conda mamba": "pip install PKG ..., or: run conda install -y PKG",
-    "export set setenv": "env NAME=VALUE",
+    "conda mamba": "pip install PKG ..., or: run {name} install -y PKG",
+    "export set setenv source .": "env NAME=VALUE; what a script sets is gone with its step",
     "git": "git_clone org/repo [DEST], or: run git ...",
     "ln": "symlink SOURCE LINK",
     "pip3 uv": "pip install PKG ...",
-    "wget curl gdown": "dropbox_sync ADDRESS [DEST], which takes any http address, or: run wget ...",
+    "sudo": "apt install PKG ..., which becomes root itself, or: run sudo ...",
+    "wget curl gdown": "dropbox_sync ADDRESS [DEST], which takes any http address, or: run {name} ...",
     "for while until if case do done then fi else esac": "run bash -c '...': a loop of the shell stands on one line",
 }
 
@@ -204,7 +205,9 @@ def _instead(name: str, typed: str, text: str) -> str:
     """Return what an unknown step's line would be here, as the end of a message."""
     for names, instead in _INSTEAD.items():
         if name in names.split():
-            return f"; write {instead}"
+            return f"; write {instead.format(name=name)}"
+    if re.match(r"[!%]?python[\d.]*\s+-m\s+pip\b", text):
+        return "; write pip install PKG ..."
     by_command = {verb.command: verb.name for verb in verbs.every() if verb.command}
     if near := suggestion(by_command.get(name, name), verbs.names()):
         return near

@@ -43,8 +43,8 @@ class _Apt(Verb):
 
     def arguments(self, parser: Arguments) -> None:
         add = parser.add_argument
-        add("install", choices=("install",), metavar="install", help="the one thing that it does")
-        add("packages", metavar="PKG", nargs="+", help="as apt's: NAME, NAME=VERSION")
+        add("install", metavar="install", help="the one thing that it does")
+        add("packages", metavar="PKG", nargs="*", help="as apt's: NAME, NAME=VERSION")
         add("--no-install-recommends", action="store_true", help="as apt's")
         for words in (("-y", "--yes"), ("-q", "-qq")):  # what one types by habit
             add(*words, action="store_true", help="always so")
@@ -53,6 +53,8 @@ class _Apt(Verb):
         return bool(words) and words[0].value == "install"
 
     def check(self, args: argparse.Namespace, dropbox_url: str) -> None:
+        if args.install != "install" or not args.packages:
+            raise PlanError("write apt install PKG ...; what packages there are is asked anew when one is missing")
         for name in args.packages:
             if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9-]+)?([=/][\w.+:~-]+)?", name):
                 raise PlanError(f"{name!r} is no name of a package; write apt install NAME")

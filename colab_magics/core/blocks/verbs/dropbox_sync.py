@@ -34,7 +34,7 @@ class _DropboxSync(Verb):
         "files are left alone, and a file that you changed is kept in DEST/.colab_magics/backup/ before\n"
         "it is replaced."
     )
-    example = "  VERB https://www.dropbox.com/scl/fo/abc/xyz?rlkey=... proj\n  VERB secret:DATASET_LINK dataset --once"
+    example = "  VERB 'https://www.dropbox.com/scl/fo/abc/h?rlkey=...' proj\n  VERB secret:DATASET_LINK dataset --once"
     loads = ("syncing.sync",)
 
     def arguments(self, parser: Arguments) -> None:
@@ -90,8 +90,9 @@ class _DropboxSync(Verb):
             touches.writes(".")  # the server gives the name
             return
         touches.writes(args.dest)
-        plain = not args.link.startswith("secret:") and links.parse(args.link, dropbox_url=touches.settings.dropbox_url)
-        if not plain or plain.kind != "folder":
+        if args.link.startswith("secret:"):
+            return  # what it is a link to is known when it is read; the mutex of the folder does for files beside it
+        if links.parse(args.link, dropbox_url=touches.settings.dropbox_url).kind != "folder":
             # The record of one file lies beside it, and is shared with other files there.
             parent = os.path.dirname(args.dest.rstrip("/")) or "."
             touches.writes(f"{parent}/.colab_magics")
