@@ -310,5 +310,5 @@ def html_table(rows: Sequence[Sequence[str]], overall: str = "", header: Sequenc
 
 def _cell(text: str, *, wraps: bool) -> str:
     # A link is one long word: it breaks anywhere, and a narrow page leaves it something to break.
-    style = "text-align:left;" + ("overflow-wrap:anywhere;min-width:16em" if wraps else "white-space:nowrap")
+    style = "text-align:left;" + ("overflow-wrap:anywhere;min-width:12em" if wraps else "white-space:nowrap")
     return f'<td style="{style}">{html.escape(text)}</td>'

@@ -173,7 +173,7 @@ def _refuse_token(text: str) -> None:
         if not address or not (address["password"] or _TOKEN_LIKE.fullmatch(address["user"])):
             return
         literal = address["password"] or address["user"]
-    raise exposed(literal, "a token was typed inside a package's address, so it is now in this notebook")
+    raise exposed(literal, "a token was typed inside a package's address, so this notebook or a history has it now")
 
 
 def _split_host(text: str, *, strict: bool = True) -> tuple[str, str, bool]:

@@ -156,7 +156,7 @@ def parse(link: str, *, dropbox_url: str = DROPBOX) -> Link:
         )
     if parts.username is not None or parts.password is not None:
         raise TokenError(
-            f"the address on {host} holds a user name or password, which is now in this notebook: revoke it, "
+            f"the address on {host} holds a user name or password, which a notebook or a history has now: revoke it, "
             "and give the link without it"
         )
     base = urlsplit(dropbox_url)

@@ -289,7 +289,7 @@ def refuse_literal(texts: Iterable[str]) -> None:
     """
     for text in texts:
         if literal := masking.looks_like_token(text):
-            where = "a token was typed here, so it is now in this notebook's file and history"
+            where = "a token was typed here, so this notebook's file or the shell's history has it now"
             raise exposed(literal, where, "the environment or this service's secrets")
 
 
@@ -324,5 +324,5 @@ def refuse_token_argument(text: str) -> NoReturn:
         masking.register(text)
     raise TokenError(
         "a secret is given by its name, as in secret:GITHUB_TOKEN, never itself. If what was typed is the secret, it "
-        "is now in this notebook's file and history: revoke it, and make a new one"
+        "is now in this notebook's file or the shell's history: revoke it, and make a new one"
     )

@@ -148,7 +148,7 @@ def sync(
     began = time.monotonic()
     if password is not None and not password.startswith("secret:"):
         raise TokenError(
-            "a password is given as secret:NAME, never itself; change it, since it is now in this notebook"
+            "a password is given as secret:NAME, never itself; change it, since a notebook or a history has it now"
         )
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise ArchiveError(f"--sha256 takes 64 hexadecimal digits, not {sha256!r}")
