@@ -329,6 +329,8 @@ def encodings(value: str) -> set[bytes]:
         spelled |= {data.hex().encode(), data.hex().upper().encode(), data.hex(":").encode(), data.hex("-").encode()}
     spelled |= of_64 | {data.translate(bytes.maketrans(b"+/", b"-_")) for data in of_64}
     squeezed = {squeeze(data) for data in spelled}
-    squeezed |= {unescape(data, ESCAPES[:OUTSIDE_TAGS]) for data in squeezed}
+    escaped = {data for data in squeezed if any(kind.start in data for kind in ESCAPES)}
+    escaped |= {unescape(data, ESCAPES[:OUTSIDE_TAGS]) for data in escaped}
     # With another < behind it, the end of a secret cannot pass for a tag that is cut off.
-    return {data for data in squeezed | {unescape(data + b"<") for data in squeezed} if len(data) >= MIN_LENGTH}
+    escaped |= {unescape(data + b"<") for data in escaped}
+    return {data for data in squeezed | escaped if len(data) >= MIN_LENGTH}

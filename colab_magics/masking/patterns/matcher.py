@@ -178,13 +178,15 @@ class _Index:
         """Add an encoding of at least `least` bytes, or all its pieces of that many."""
         last = len(encoding) - self._size
         grams = self._grams(encoding, range(0 if in_pieces else last - self._step + 1, last + 1))
-        if not in_pieces and max(map(self._crowd, self.holders.keys() & grams), default=0) >= _CROWD:
+        taken = self.holders.keys() & grams
+        if taken and not in_pieces and max(map(self._crowd, taken)) >= _CROWD:
             # Many links begin, and end, in the same way. Any part will do, as long as it is hit wherever a text has it.
             grams = {
                 min(self._grams(encoding, range(start, last + 1, self._step)), key=self._crowd)
                 for start in range(self._step)
             }
-        shared = {gram: (*self.holders[gram], encoding) for gram in self.holders.keys() & grams}
+            taken = self.holders.keys() & grams
+        shared = {gram: (*self.holders[gram], encoding) for gram in taken}
         self.holders.update(dict.fromkeys(grams, (encoding,)))
         self.holders.update(shared)
 
@@ -287,7 +289,7 @@ class Matcher:
         for at in range(len(encoding) - _START + 1 if in_pieces else 1):
             start = encoding[at : at + _START]
             self._starts[start] = _Chain(encoding, self._starts.get(start))
-            self._stubs |= {start[:1], start[:2], start[:3]}
+            self._stubs.update((start[:1], start[:2], start[:3]))
 
     def spans(self, raw: bytes) -> list[tuple[int, int]]:
         """Find what must be masked.
