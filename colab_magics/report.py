@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shutil
 import threading
 import time
 from collections import Counter
@@ -142,9 +143,18 @@ class LinesReport(_Rows):
         if any(row.status == "running" for row in rows):
             # What runs stands first, and the overall line before what waits, where a small terminal has room.
             rows.sort(key=lambda row: row.status == "waiting")
-            self._lines.show([self._overall(), *plain_table([row.cells() for row in rows]).splitlines()[1:]])
+            self._lines.show([self._overall(), *_folded(rows)])
         elif not rows:
             self._lines.show([])
+
+
+def _folded(rows: Sequence[_Row]) -> list[str]:
+    """Return a line a row; where the terminal is narrow, how far a step is stands below the line that it runs."""
+    cells, folded = [row.cells() for row in rows], list[str]()
+    for row, (*_, detail), text in zip(rows, cells, plain_table(cells).splitlines()[1:], strict=True):
+        fits = row.status != "running" or len(text) < shutil.get_terminal_size().columns
+        folded += [text] if fits else [text.removesuffix(detail).rstrip(), f"      {detail}"]
+    return folded
 
 
 class TableReport(_Rows):

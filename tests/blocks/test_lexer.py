@@ -77,6 +77,7 @@ def test_words(text: str, expected: list[str]) -> None:
         ("a\n\n# note\nb x$NO", 4, 4, "unknown variable $NO"),
         ('a "${NO}"', 1, 4, "unknown variable $NO"),
         ("a ${}", 1, 3, "is no variable"),
+        ("a --b={NO}", 1, 7, "{NO} stands for nothing in a block; write $NO"),
         ("a ${x-y}", 1, 3, "is no variable"),
         ("a\nb \\\n  c \\\n $NO", 4, 2, "unknown variable $NO"),
     ],

@@ -134,6 +134,23 @@ def test_a_terminal_shows_what_has_not_ended(monkeypatch: pytest.MonkeyPatch) ->
     assert "waiting" not in stream.getvalue().rpartition("\x1b[J")[2]
 
 
+def test_a_narrow_terminal_shows_how_far_a_step_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a line of its own: its rate stands at the end, where the terminal would cut it."""
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("LINES", "30")
+    stream = Terminal()
+    report = LinesReport(Lines(live=True, stream=stream))
+    report.begin(STEPS)
+    report.started(STEPS[0])
+    report.progress(STEPS[0]).begin("data.zip", 2_000_000)
+    report.progress(STEPS[0]).advance(1_000_000)
+    report.tick()
+    _, first, second, third = stream.getvalue().splitlines()
+    assert re.fullmatch(r" +1  symlink  ▸ running  \S+ m?s", first)
+    assert re.fullmatch(r"      data.zip: 50 %, 1.0 MB of 2.0 MB, \S+ \wB/s", second)
+    assert third.split()[:4] == ["2", "run", "·", "waiting"]
+
+
 def test_advice_in_a_detail_is_not_cut() -> None:
     """However long its line is."""
     report, shown = table()

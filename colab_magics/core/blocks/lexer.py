@@ -22,6 +22,7 @@ HERE = "a here-document has no place in a block"
 _LOOP = re.compile(r"[!%]?\s*(?:run\s+)?((?:for|while|until|if|case)\s.*)")
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[^}]*)\}|(?P<plain>[A-Za-z_]\w*))")
 _EXPRESSION = re.compile(r"\{[^{}]+\}")
+_BRACED = re.compile(r"(?<!@)\{([A-Za-z_]\w*)\}")  # as a cell's own commands take it; git has @{upstream}
 _OPERATORS = "|&;<>()`*?["
 _BREAK = re.compile(r"\r\n?|\n")
 
@@ -237,6 +238,9 @@ class _Reader:
         if re.compile(r"<<-?\s*['\"]?\w").match(self._text, at) and self._text[at - 1 : at] != "<":
             self._wrong(at, f"{HERE}, whose lines are steps; put its text into a file, or write: run bash -c '...'")
             return len(self._text)
+        if not self._evaluate and (match := _BRACED.match(self._text, at)):
+            self._wrong(at, f"{match[0]} stands for nothing in a block; write ${match[1]} (or '{match[0]}', as it is)")
+            return match.end()
         self._add(at, word, character, quoted=False)
         return at + 1
 
