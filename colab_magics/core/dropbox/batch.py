@@ -14,11 +14,11 @@ from colab_magics.errors import TransferError
 
 __all__ = ["MOST", "SMALL", "Small", "upload_small"]
 
-#: Files of one call; Dropbox takes 1,000.
-MOST = 200
+#: Files of one call; Dropbox takes 1,000, but each of them is open until then.
+MOST = 500
 #: Bytes of the largest file that gains by it: sending a larger one takes longer than the calls around it.
 SMALL = 4 << 20
-_AT_ONCE = 8  # files on their way
+_AT_ONCE = 16  # files on their way: a small one takes a call's delay, not the link's time
 
 
 class Small(NamedTuple):
