@@ -15,6 +15,7 @@ from typing import Any
 __all__ = ["Account", "ContentHash", "RefusedError"]
 
 _BLOCK = 4 << 20
+_ONLINE = {".gdoc", ".paper"}  # what is opened online alone
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -107,7 +108,8 @@ class Account:
         status = place.stat()
         moments = {"client_modified": status.st_mtime, "server_modified": status.st_ctime}
         entry |= {name: datetime.fromtimestamp(int(at), timezone.utc).strftime(_TIME) for name, at in moments.items()}
-        entry |= {".tag": "file", "rev": self.rev(status), "size": status.st_size, "is_downloadable": True}
+        entry |= {".tag": "file", "rev": self.rev(status), "size": status.st_size}
+        entry["is_downloadable"] = place.suffix not in _ONLINE
         return entry | {"content_hash": self.content_hash(place)} if hashed else entry
 
     @staticmethod

@@ -243,6 +243,8 @@ class Api:
             raise RefusedError("path", "not_folder")
         found = self._account.below(place, recursive=arg.get("recursive", False))
         entries = [self._account.metadata(each, top) for each in found]
+        if not arg.get("include_non_downloadable_files", True):
+            entries = [entry for entry in entries if entry.get("is_downloadable", True)]
         return self._listing(entries, min(arg.get("limit") or self.page_size, self.page_size))
 
     def _listing(self, entries: list[Arg], limit: int) -> Arg:
@@ -267,7 +269,10 @@ class Api:
     def _file(self, place: Path, top: Path | None) -> tuple[Path, Arg]:
         if place.is_dir():
             raise RefusedError("path", "not_file") if top is None else RefusedError("shared_link_is_directory")
-        return place, self._account.metadata(place, top)
+        entry = self._account.metadata(place, top)
+        if not entry["is_downloadable"]:
+            raise RefusedError("unsupported_file")
+        return place, entry
 
     def _do_files_delete_v2(self, _exchange: Exchange, arg: Arg, _body: bytes) -> Arg:
         return {"metadata": self._account.delete(arg["path"], arg.get("parent_rev"))}

@@ -345,6 +345,31 @@ def test_what_changes_while_it_is_fetched_is_listed_again(box: Sandbox, proj: Pa
     assert listener.lines == ["dest: dropbox:/proj changed meanwhile; looking again"] * 2
 
 
+def test_what_is_opened_online_alone_is_left_out(box: Sandbox, proj: Path) -> None:
+    """A document of Paper or Google has no content to fetch; asked for by its path it says so."""
+    fill(proj, {"plan.gdoc": "", "sub/notes.paper": ""})
+    for link, dest in ((OWN, "own"), (box.folder_link(proj), "shared")):
+        assert sorted(sync(link, dest, via="api").added) == ["a.txt", "sub/b.csv", "sub/deep/c.bin"]
+    fill(proj, {"plan.gdoc": "something"})
+    with pytest.raises(TransferError, match="opened online alone"):
+        sync("dropbox:/proj/plan.gdoc")
+
+
+def test_a_busy_dropbox_and_an_old_token_are_no_failure(box: Sandbox, proj: Path) -> None:
+    """429, 503 and an access token that ends meanwhile; a login that was taken back says what to do."""
+    box.fail_api("files/download", status=429, error="too_many_requests", retry_after=0, times=6)
+    box.fail_api("files/download", status=503, times=2)
+    box.fail_api("files/download", status=401, error="expired_access_token", times=2)
+    sync(OWN, "dest")
+    assert texts(Path("dest")) == texts(proj)
+    fill(proj, {"a.txt": "A"})
+    before = texts(Path("dest"))
+    box.revoke_login()
+    with pytest.raises(TokenError, match="log in again: colab-magics login dropbox"):
+        sync(OWN, "dest")
+    assert texts(Path("dest")) == before
+
+
 def test_without_credentials_all_is_as_before(box: Sandbox) -> None:
     fill(box.folder("data"), {"x": "x"})
     link = box.folder_link("data")

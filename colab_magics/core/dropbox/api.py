@@ -36,6 +36,7 @@ _MEANINGS = {
     "not_found": "is not there; check its path",
     "not_folder": "is a file, not a folder; check its path",
     "not_file": "is a folder, not a file; check its path",
+    "unsupported_file": "is a document that is opened online alone; export it there as a file",
     "malformed_path": "is no path of a Dropbox; it begins with a slash",
     "insufficient_space": "does not fit: the Dropbox is full; make room in it",
     "conflict": "is not what it was: something else stands there",

@@ -126,7 +126,8 @@ def list_shared(api: Api, url: str, password: str | None, shown: str) -> list[En
     found: list[Entry] = []
 
     def one(folder: str) -> None:
-        answer = api.call("files/list_folder", {"path": folder, "shared_link": shared, "limit": 2000}, shown)
+        asked = {"path": folder, "shared_link": shared, "limit": 2000, "include_non_downloadable_files": False}
+        answer = api.call("files/list_folder", asked, shown)
         entries: list[dict[str, Any]] = answer["entries"]
         while answer["has_more"]:
             answer = api.call("files/list_folder/continue", {"cursor": answer["cursor"]}, shown)
