@@ -138,17 +138,14 @@ def _views(raw: bytes) -> list[_View]:
     return views if view is views[-1] else [*views, view]
 
 
-class _Chain(NamedTuple):
-    """Encodings that begin alike: many, and one more takes no longer than the first."""
+# Encodings that begin alike: the newest, and the chain of the others. One more of many takes no longer than the first.
+_Chain: TypeAlias = "tuple[bytes, _Chain | None]"
 
-    encoding: bytes
-    others: _Chain | None
 
-    def all(self) -> Iterator[bytes]:
-        chain: _Chain | None = self
-        while chain:
-            yield chain.encoding
-            chain = chain.others
+def _each(chain: _Chain | None) -> Iterator[bytes]:
+    while chain:
+        encoding, chain = chain
+        yield encoding
 
 
 class _Index:
@@ -288,7 +285,7 @@ class Matcher:
             self._prefilter.add(part, len(part))
         for at in range(len(encoding) - _START + 1 if in_pieces else 1):
             start = encoding[at : at + _START]
-            self._starts[start] = _Chain(encoding, self._starts.get(start))
+            self._starts[start] = encoding, self._starts.get(start)
             self._stubs.update((start[:1], start[:2], start[:3]))
 
     def spans(self, raw: bytes) -> list[tuple[int, int]]:
@@ -418,7 +415,7 @@ class Matcher:
                     yield len(end) - at, True
             elif start in self._starts:
                 rest = end[at:]
-                begun = [encoding for encoding in self._starts[start].all() if self._goes_on(encoding, rest)]
+                begun = [encoding for encoding in _each(self._starts[start]) if self._goes_on(encoding, rest)]
                 if begun:
                     yield len(rest), all(len(rest) < self._showable(encoding) for encoding in begun)
 
