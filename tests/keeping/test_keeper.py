@@ -71,6 +71,27 @@ class TestWholeOrNotAtAll:
         kept.push()
         assert tree()["log.txt"] == (work / "log.txt").read_text()
 
+    @pytest.mark.parametrize("asks", ["before", "meanwhile"])
+    def test_what_is_written_to_all_the_time_holds_nobody_up(
+        self, work: Path, asks: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who asks for a push need not wait until it stops; nor does who asks while a keeper waits for that."""
+        put(work / "a.txt", "a", 1_000_000)
+        kept, looks = keeper(request=1.0 if asks == "before" else 0.0), []
+        look = kept.copy_what_held_still
+
+        def write() -> bool:
+            looks.append((work / "log.txt").write_text(f"step {len(looks)}"))
+            if asks == "meanwhile" and len(looks) == 6:
+                kept.state.write_config(kept.config)
+            assert len(looks) < 100
+            return look()
+
+        monkeypatch.setattr(kept, "copy_what_held_still", write)
+        kept.push()
+        assert tree() == {"a.txt": "a"}
+        assert kept.progress.pending == {"log.txt": "is being written"}
+
     @pytest.mark.parametrize("how", ["written to", "replaced", "cut", "same size and time"])
     def test_a_file_that_changes_while_it_is_copied_stays_the_old_one(
         self, work: Path, how: str, monkeypatch: pytest.MonkeyPatch

@@ -37,7 +37,7 @@ _START = 30.0  # seconds that a keeper has to start
 _STARTS = 3  # how often it is started when something kills it meanwhile
 _LOG = "keeper.log"  # what a keeper that fails has said
 _AFTER_RUN, _AT_EXIT = 30.0, 4.0  # seconds to wait for a push; Jupyter kills a kernel 5 seconds after asking it to end
-_REFUSED = 60.0  # seconds after which nobody waits any more for a keeper that ends, but cannot copy all
+_REFUSED = 60.0  # seconds after which nobody waits any more for a keeper that ends, and has pushed, but not all
 _SUPERVISE = 1.0  # seconds between two looks at whether a keeper lives
 # What a keeper's environment has. The rest, a token maybe, is not for everybody who may read it.
 _ENVIRONMENT = re.compile(
@@ -396,7 +396,7 @@ def _wait(states: Sequence[State], patience: float, settings: Settings, *, stop:
             config, progress = state.config(), state.progress()
             if not config or progress.ended or (not stop and progress.answered == config.request):
                 break
-            if stop and progress.failed and waited > _REFUSED:
+            if progress.answered == config.request and waited > _REFUSED:
                 break  # its status says that it goes on, and until when
             if not progress.is_running:
                 _revive(state, _mine.get(state.folder) or _secrets(config.dest, settings))

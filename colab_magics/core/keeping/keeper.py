@@ -39,6 +39,8 @@ _TICK = 0.5  # seconds between two looks at whether somebody asks for something
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _STILL = 1.0  # seconds between two looks at a file that is to have held still
 _PATIENCE = 20.0  # seconds in which a file that does not hold still is looked at again, before the next interval
+_MOVING = "is being written"
+_ROUNDS = 3  # looks after which who asked need not wait for files that are written to all the time
 _RESCAN = 300.0  # seconds after which all is looked at, whatever was heard: a write through mmap is not
 _BACKOFF = 300.0  # seconds between two tries, at most
 _LAST = 8.0  # seconds for a last push after SIGTERM: what sends it kills soon
@@ -58,6 +60,7 @@ class Keeper:
     """
 
     def __init__(self, state: State, secrets: dict[str, str]) -> None:
+        self.stamp = state.config_stamp()
         config = state.config()
         assert config  # noqa: S101 - it is written before a keeper is started
         self.state, self.config = state, config
@@ -77,10 +80,10 @@ class Keeper:
         """Keep it until nothing is left to watch."""
         with self.failures("DEST"):
             self.dest.clear()
-        stamp, due, scanned = 0, 0.0, float("-inf")
+        due, scanned = 0.0, float("-inf")
         while True:
-            if stamp != (stamp := self.state.config_stamp()):
-                self.config, due = self.state.config() or self.config, 0.0
+            if (stamp := self.state.config_stamp()) != self.stamp:
+                self.stamp, self.config, due = stamp, self.state.config() or self.config, 0.0
             if self.is_ending != self.is_to_end():
                 self.is_ending, due = not self.is_ending, 0.0
                 if not self.is_terminated:
@@ -98,7 +101,7 @@ class Keeper:
                 due = time.monotonic() + (min(wait, _PATIENCE) if self.is_ending else wait)
                 self.write()
             is_over = time.monotonic() >= self.ends or not (self.looks or self.tries)
-            if self.is_ending and is_over and self.ended(stamp):
+            if self.is_ending and is_over and self.ended():
                 return
             time.sleep(_TICK)
 
@@ -107,10 +110,10 @@ class Keeper:
         watch = self.config.watch
         return self.is_terminated or self.config.stop or (bool(watch) and not any(alive(one) for one in watch))
 
-    def ended(self, stamp: int) -> bool:
+    def ended(self) -> bool:
         """End, unless somebody has asked for something meanwhile."""
         with self.state.changing():
-            if self.state.config_stamp() != stamp and not self.is_terminated:
+            if self.state.config_stamp() != self.stamp and not self.is_terminated:
                 return False
             with self.failures("DEST"):
                 self.dest.clear()
@@ -132,8 +135,12 @@ class Keeper:
     def push(self) -> None:
         """Copy what is not at DEST as it is in SOURCE; look again, for a while, at what does not hold still."""
         ends, failed = time.monotonic() + min(_PATIENCE, self.config.every), self.tries
+        is_asked, moving = self.config.request != self.progress.answered, 0
         with self.failures("SOURCE"):
             while self.copy_what_held_still() and time.monotonic() < min(ends, self.ends):
+                moving = moving + 1 if set(self.progress.pending.values()) == {_MOVING} else 0
+                if (is_asked and moving == _ROUNDS) or self.state.config_stamp() != self.stamp:
+                    break  # nobody waits for these; or somebody asks for something else
                 self.write()
                 time.sleep(_STILL)
         with self.failures("--last"):
@@ -168,7 +175,7 @@ class Keeper:
                 still.append(name)
                 self.progress.pending[name] = "waits for its turn"
             else:
-                self.progress.pending[name] = "is being written" if seen and not is_same else "waits for a second look"
+                self.progress.pending[name] = _MOVING if seen and not is_same else "waits for a second look"
             self.looks[name] = seen if seen and is_same else (version_of(status), after)
         said = time.monotonic()
         for names in self.together(self.in_turn(still, todo), todo):
@@ -220,7 +227,7 @@ class Keeper:
         except (MovedError, FileNotFoundError) as error:
             if isinstance(error, FileNotFoundError) and os.path.lexists(path):
                 raise  # it is the destination that is not there
-            self.progress.pending[name] = "is being written"
+            self.progress.pending[name] = _MOVING
             return
         self.journal.keep(name, status, at, copy)
         del self.looks[name], self.progress.pending[name]
