@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import zlib
 from pathlib import Path
@@ -107,6 +109,39 @@ def test_an_archive_for_a_new_folder_is_resumed_too(box: Sandbox) -> None:
     assert result.bytes_received == len(data) - CUT
     assert Path("data/a.bin").read_bytes() == CONTENT
     assert os.listdir() == ["data"]
+
+
+class _Held(threading.Event):
+    """Holds the first connection of a download back, and tells when others have come to help it."""
+
+    def __init__(self, box: Sandbox) -> None:
+        super().__init__()
+        self.helped, self._box = threading.Event(), box
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if len([each for each in ranges(self._box) if each]) >= 2:
+            self.helped.set()
+        return super().wait(timeout)
+
+
+def test_an_interrupt_ends_all_connections_of_a_file(box: Sandbox) -> None:
+    """Although one of them hangs: one line says what is kept, and the next run fetches only what is missing."""
+    content = os.urandom(40 << 20)
+    link, held = box.file_link("large.bin", content), _Held(box)
+    box.fail(link, delay=held, delay_at=6 << 20, times=1)
+    command = [sys.executable, "-m", "colab_magics", "sync", link, "large.bin"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert held.helped.wait(60)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert not held.is_set(), "it did not wait for the answer"
+    held.set()
+    assert process.returncode == 130
+    [line] = [line for line in said.splitlines() if "interrupted" in line]
+    assert "of it are kept" in line
+    assert link.partition("rlkey=")[2][:10] not in said
+    assert sync(link, "large.bin").bytes_received < 34 << 20
+    assert Path("large.bin").read_bytes() == content
 
 
 def test_a_killed_run_is_resumed(box: Sandbox) -> None:

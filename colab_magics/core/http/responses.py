@@ -27,7 +27,7 @@ _GONE, _RESTRICTED, _PROXYS, _TRAFFIC = {404, 410}, {400, 401, 403, 460}, 407, {
 _SPLIT = "after colab-magics login dropbox it comes file by file; or share its subfolders by links of their own"
 # How Dropbox's own sentences begin. A page can name any file of a folder, so that a word in it means nothing.
 _PAGES: tuple[tuple[str, str], ...] = (
-    (r"the zip file is too (large|big)\b", f"is larger than Dropbox puts into one zip (20 GB); {_SPLIT}"),
+    (r"the zip file is too (large|big)\b", f"is larger than Dropbox puts into one zip (20 GB, 4 GB a file); {_SPLIT}"),
     (
         r"(there are|(this|the) (folder|zip)( file)? (has|contains)) too many (files|items)\b",
         f"has more files than Dropbox puts into one zip (10,000); {_SPLIT}",
