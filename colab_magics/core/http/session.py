@@ -94,7 +94,8 @@ class Session(requests.Session):
             made = self.request(method, address, headers=headers, data=data, stream=True, timeout=(_CONNECT, _SILENCE))  # type: ignore[arg-type]  # a Body is all that it needs of a file
         except (OSError, ValueError, HTTPError, http.client.HTTPException) as error:
             raise _meaning(address, error) from None
-        self.latency = min(self.latency, time.monotonic() - began - vars(made.raw.connection).pop("connecting", 0.0))
+        connecting = getattr(made.raw.connection, "__dict__", {}).pop("connecting", 0.0)
+        self.latency = min(self.latency, time.monotonic() - began - connecting)
         # A connection that is used again was noted by whoever made it, maybe in another thread's run.
         cancellation.note(getattr(made.raw.connection, "sock", None))
         return made
