@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections import Counter
@@ -89,6 +90,19 @@ def test_what_somebody_else_changed_is_neither_replaced_nor_removed(box: Sandbox
     assert place.read_bytes() == b"theirs"
     dest.delete("x", dest.copies()["x"])
     assert not place.exists()
+
+
+def test_a_file_that_comes_in_small_reads_is_sent_in_whole_pieces(dest: Destination) -> None:
+    """As from a file system that gives less at once than it is asked for."""
+    with held(Path("local"), bytes(range(256)) * (9 << 12)) as local:
+
+        class Slow(io.FileIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                return super().read(min(size or 0, 3_000_000))
+
+        local.file = Slow("local")  # type: ignore[assignment]  # the same, slower
+        assert dest.put("x", local, None).size == 9 << 20
+        local.file.close()
 
 
 @pytest.mark.parametrize("size", [10, 9 << 20])

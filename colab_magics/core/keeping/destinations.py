@@ -69,8 +69,11 @@ class Held:
         self.file.seek(0)
         left = self.status.st_size
         while left:
-            piece = self.file.read(min(size, left))
-            if not piece:
+            wanted = min(size, left)
+            piece = self.file.read(wanted)
+            while 0 < len(piece) < wanted and (more := self.file.read(wanted - len(piece))):
+                piece += more  # not every file system gives as much at once as it is asked for
+            if len(piece) < wanted:
                 raise MovedError
             left -= len(piece)
             yield piece
