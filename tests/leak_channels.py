@@ -641,7 +641,6 @@ k = get_ipython().kernel; k.send_response(k.iopub_socket, 'stream', {'name': 'st
     # Cut by others
     *_channels(_of(TOKEN[16:24]), "pprint.pprint(S.encode(), width=20)"),
     *_channels(_TAIL, """
-print(S[:12] + '*' * 17 + S[-11:])
 print(f'{S[:12]}[17 chars]{S[-11:]}')""".strip()),
     Channel("unittest's difference", "import unittest; unittest.TestCase().assertEqual(S + 'x' * 200, S + 'y' * 200)",
             needle=_HEAD),

@@ -102,6 +102,21 @@ def test_ordinary_text_is_never_delayed(lines: list[str]) -> None:
         assert [mask.feed(line) for line in lines] == lines
 
 
+def test_an_ellipsis_is_known_in_pieces() -> None:
+    """The end of a token is masked beside an ellipsis, however that came."""
+    with known(TOKEN):
+        for cut in ("...", "b'", "<...> ", "[17 chars]", "\u2026"):
+            for at in range(len(cut) + 1):
+                mask = StreamMask()
+                shown = [
+                    mask.feed("a " + cut[:at]),
+                    mask.settle(),
+                    mask.feed(cut[at:] + TOKEN[-11:-5]),
+                    mask.feed(TOKEN[-5:]),
+                ]
+                assert "".join([*shown, mask.feed(" b"), mask.flush()]) == f"a {cut}*** b"
+
+
 def test_what_is_held_back_is_bounded() -> None:
     """A beginning of a secret, followed by no end of white space, does not keep a stream waiting."""
     with known(TOKEN):

@@ -42,11 +42,11 @@ _LARGE = 1 << 12  # bytes; a smaller text is looked at carefully at once
 _END = 256
 _VISIBLE = bytes(0 if byte in spelling.SEPARATORS else 1 for byte in range(256))
 # What stands for the rest of a cut text, or between pieces of it; and what may stand before and behind that.
-_CUTS = (b"...", b"***", b"|", b"b'", b'b"')  # the last two begin each of the lines into which `pprint` breaks bytes
+_CUTS = (b"...", b"|", b"b'", b'b"')  # the last two begin each of the lines into which `pprint` breaks bytes
 _WIDE_CUTS = ("\u2026".encode(), b"\xe2\x94", b"\xe2\x95")
 _NARROW = bytes(byte for byte in range(256) if byte not in b"".join(_WIDE_CUTS))
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
-_COUNTED = re.compile(rb"\[[0-9]+ chars\]")  # how `unittest` cuts
+_COUNTED = re.compile(rb"(?:\[[0-9]+)? chars\]")  # how `unittest` cuts; a stream may have lost the beginning
 _EDGES = bytes(byte for byte in range(256) if byte > 127 or not (chr(byte).isalnum() or byte in b"_-+/=~"))
 
 
@@ -398,12 +398,8 @@ class Matcher:
                     if start < best.start:
                         best = Unfinished(start, length, harmless, start)
                     break
-        # What comes next may be beside a cut that was shown long ago.
-        far = max(0, best.start - GAP)
-        cuts = (*_CUTS, *_WIDE_CUTS, b" chars]") if self._pieces else ()
-        cut = max((raw.rfind(cut, far, best.start) for cut in cuts), default=-1)
-        if cut >= 0 and len(_uncoloured(raw[cut : best.start]).lstrip(_EDGES)) < PIECE:
-            best = best._replace(context=cut)
+        if self._pieces:
+            best = best._replace(context=min(best.context, _cut_before(raw, best.start)))
         return best
 
     def _unfinished(self, end: bytes) -> Iterator[tuple[int, bool]]:
@@ -485,6 +481,17 @@ def _cuts(raw: bytes) -> list[bytes]:
         wide = raw.translate(None, _NARROW)
         cuts += [cut for cut in _WIDE_CUTS if cut in wide]
     return cuts
+
+
+def _cut_before(raw: bytes, end: int) -> int:
+    """Say where a cut begins that what comes at `end` may be beside, or whose rest may come there; `end` if nowhere."""
+    cuts = (*_CUTS, *_WIDE_CUTS, b" chars]")
+    begun = [end - size for cut in cuts for size in range(1, len(cut)) if raw.endswith(cut[:size], 0, end)]
+    far = max(0, end - GAP)
+    place, size = max((raw.rfind(cut, far, end), len(cut)) for cut in cuts)
+    if place >= 0 and len(_uncoloured(raw[place + size : end]).lstrip(_EDGES)) < PIECE:
+        begun.append(place)
+    return min(begun, default=end)
 
 
 def _uncoloured(raw: bytes) -> bytes:
