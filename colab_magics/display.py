@@ -27,6 +27,7 @@ __all__ = ["Lines", "Stretch", "ask_hidden", "described", "interrupts_in_one_lin
 
 _DELAY = 0.4  # seconds; what is over sooner shows no progress
 _PAUSE = 0.1  # seconds between two looks of a line in place
+_BELOW = 6  # lines of a screen for what stands around a list
 _SETTLED = 1.0  # seconds after which a rate says how long the rest takes
 
 
@@ -240,4 +241,9 @@ def described(result: object) -> list[str]:
         return [line for one in result for line in described(one)] or [repr(result)]
     if not isinstance(result, core.SyncResult):
         return [repr(result)]
-    return [*(result.changes() if result.status == "planned" else []), repr(result), *result.kept()]
+    changes = result.changes() if result.status == "planned" else []
+    room = max(shutil.get_terminal_size().lines - _BELOW, _BELOW)
+    if len(changes) > room:
+        more = f"  and {len(changes) - room + 1} more, which the result's changes() lists, and in a shell --json"
+        changes = [*changes[: room - 1], more]
+    return [*changes, repr(result), *result.kept()]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import threading
+from pathlib import Path
 
 import pytest
 
 from colab_magics import masking
-from colab_magics.display import Lines, Stretch
+from colab_magics.core import SyncResult
+from colab_magics.display import Lines, Stretch, described
 
 
 class Terminal(io.StringIO):
@@ -112,6 +114,16 @@ def test_lines_in_place_are_redrawn_and_cut_to_the_terminal(monkeypatch: pytest.
     lines.say("note")
     lines.show([])
     assert stream.getvalue() == f"{'a' * 19}\nb\nc\r\x1b[2A\x1b[Je\r \rnote\n"
+
+
+def test_a_dry_run_lists_what_fits_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says how many there are more, and how to see them."""
+    monkeypatch.setenv("LINES", "24")
+    names = [f"{number:03}.txt" for number in range(300)]
+    first, *_, last, summary = described(SyncResult(Path("data"), added=names, status="planned"))
+    assert (first, last.partition(",")[0]) == ("+ 000.txt", "  and 283 more")
+    assert "300 added" in summary
+    assert len(described(SyncResult(Path("data"), added=names[:18], status="planned"))) == 19
 
 
 def test_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch) -> None:
