@@ -248,3 +248,10 @@ def test_the_beginning_of_a_token_is_seen(between: str) -> None:
     assert not made.clears((between.join(TOKEN[:12]) + rest).encode())
     assert not made.clears((TOKEN[:2] + between + TOKEN[2:12] + rest).encode())
     assert made.clears(("a ghost p_ and ghp words_" + rest).encode())
+
+
+def test_a_text_of_look_alikes_is_left_to_the_matcher() -> None:
+    """Where a text has the same capitals as a token at every turn, the prefilter soon gives up."""
+    made = prefilter((b"aXbYcZdWeUfTgVhViVjV", 20))
+    assert made.clears(b"a Verlust of some words " * 80)
+    assert not made.clears(b"a Verlust of some words " * 2000)

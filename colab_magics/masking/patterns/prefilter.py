@@ -25,6 +25,7 @@ from colab_magics.masking.patterns.encodings import SEPARATORS
 __all__ = ["Prefilter"]
 
 _GRAM = 4
+_MOST = 100  # places that are looked at closely; with more, a careful look at all of the text takes no longer
 _BLOCK = 1 << 12
 _CAPITALS = string.ascii_uppercase.encode()
 _KEPT = bytes(code in _CAPITALS for code in range(256))
@@ -124,6 +125,7 @@ class Prefilter:
         )
 
     def _holds(self, sifted: bytes, shift: int) -> bool:
+        looks = 0
         words = memoryview(sifted)[shift : shift + (len(sifted) - shift) // _GRAM * _GRAM].cast("I")
         for first in range(0, len(words), _BLOCK):
             block = words[first : first + _BLOCK].tolist()
@@ -131,6 +133,9 @@ class Prefilter:
             while not self._grams.keys().isdisjoint(rest):  # stops behind the first of ours
                 number = len(block) - length_hint(rest) - 1
                 place = (first + number) * _GRAM + shift
+                looks += 1
+                if looks > _MOST:
+                    return True
                 for encoding, offset, size, places in self._grams[block[number]]:
                     start, end = _run(sifted, encoding, place, offset)
                     # As much of the encoding as can stand here: all between the next bytes that differ.
