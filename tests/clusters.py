@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import Venv
+from jupyter_client import session
 
 _PATIENCE = 120.0  # seconds that a process has to do what is waited for
 
@@ -181,13 +182,24 @@ class Ipyparallel:
 
 
 @contextmanager
+def dates_read() -> Iterator[None]:
+    """Take back what ipyparallel does to its whole process: no session reads the dates of messages, as others need."""
+    before = session.extract_dates
+    try:
+        yield
+    finally:
+        session.extract_dates = before
+
+
+@contextmanager
 def ipyparallel_cluster(folder: Path, *options: str) -> Iterator[Ipyparallel]:
     cluster = Ipyparallel(folder)
-    try:
-        cluster.start(*options)
-        yield cluster
-    finally:
-        cluster.stop()
+    with dates_read():
+        try:
+            cluster.start(*options)
+            yield cluster
+        finally:
+            cluster.stop()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import threading
 import zipfile
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
 import pytest
@@ -241,12 +242,29 @@ def test_a_helper_that_ends_is_told(box: Sandbox, monkeypatch: pytest.MonkeyPatc
     files = mixture(4, 20)
     link = share(box, files)
     with monkeypatch.context() as patch:
-        patch.setattr(helper, "_START", "raise SystemExit  # {} {}")
+        begun = "from multiprocessing.connection import Connection; Connection({1}[0]).recv_bytes()  # {0}"
+        patch.setattr(helper, "_START", begun)  # and there it ends
         with pytest.raises(TransferError, match="a process that unpacks was ended from outside; run it again"):
             sync(link, "data")
     assert os.listdir() == []
     sync(link, "data")
     assert read(Path("data")) == files
+
+
+def test_a_helper_that_cannot_begin_is_not_needed(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is unpacked without it, and no process or connection of it is left."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(helper, "Pipe", broken_pipe)
+    files = mixture(4, 20)
+    sync(share(box, files), "data")
+    assert read(Path("data")) == files
+
+
+def broken_pipe() -> tuple[Connection, Connection]:
+    """Return a connection whose other end is gone by the time it is used, and a stand-in for that."""
+    mine, theirs = Pipe()
+    theirs.close()
+    return mine, Pipe()[1]
 
 
 def test_a_bomb_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

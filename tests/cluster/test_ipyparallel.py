@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from clusters import Ipyparallel, ipyparallel_cluster, until
+from clusters import Ipyparallel, dates_read, ipyparallel_cluster, until
 
 from colab_magics import sandbox
 from colab_magics.core import HostResult, HostsReport, everywhere
 from colab_magics.errors import Interrupted, StepError
 
-ipyparallel = pytest.importorskip("ipyparallel", reason="ipyparallel is not installed (the extra of that name)")
+with dates_read():
+    ipyparallel = pytest.importorskip("ipyparallel", reason="ipyparallel is not installed (the extra of that name)")
 
 pytestmark = pytest.mark.xdist_group("ipyparallel")  # one cluster for all of them
 

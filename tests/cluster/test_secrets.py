@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from clusters import dask_cluster, holds, ipyparallel_cluster
+from clusters import dask_cluster, dates_read, holds, ipyparallel_cluster
 
 from colab_magics import sandbox
 from colab_magics.core import everywhere
@@ -18,7 +18,8 @@ from colab_magics.errors import TokenError
 from colab_magics.sandbox.watch import Watch, find_secret
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed (the extra dask)")
-ipyparallel = pytest.importorskip("ipyparallel", reason="ipyparallel is not installed (the extra of that name)")
+with dates_read():
+    ipyparallel = pytest.importorskip("ipyparallel", reason="ipyparallel is not installed (the extra of that name)")
 
 pytest.importorskip("cryptography", reason="cryptography is not installed (with the extras dask and ipyparallel it is)")
 from colab_magics.core.cluster.dask import _is_safe  # noqa: E402 - it needs distributed

@@ -56,7 +56,11 @@ class Helper:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # an interrupt is meant for the process that started it
             )
-        self.connection.send(budget)
+        try:
+            self.connection.send(budget)
+        except OSError:  # it could not begin, as for want of memory
+            self.close()
+            raise
         self.given: deque[tuple[int, int]] = deque()
         self.load = 0
 
