@@ -122,6 +122,14 @@ def test_escapes_are_dropped_fast_as_slowly(text: str, few: int) -> None:
             assert kind.drop(squeezed) == kind.pattern.sub(b"", squeezed)
 
 
+def test_a_colour_before_the_end_of_a_token_stays_whole() -> None:
+    """Though its last letter could be the token's: ``ESC [0m`` and what follows an ``m`` in the token."""
+    secret = "ydRc5kJq/OAzdAM58rby6jhMWfVs6woYNCbmLkT3a8jkib1taCt1ThFNXWoFlW77"
+    text = f"\x1b[2m...\x1b[0m{secret[-28:]} b".encode()
+    [(start, end)] = Matcher({secret}).spans(text)
+    assert (text[:start], text[end:]) == (b"\x1b[2m...\x1b[0m", b" b")
+
+
 @given(st.lists(texts, min_size=1, max_size=3))
 def test_the_end_of_a_view_is_enough(some: list[str]) -> None:
     """What is held back of a stream does not depend on how much of it is looked at closely."""

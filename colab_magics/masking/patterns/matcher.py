@@ -46,6 +46,7 @@ _CUTS = (b"...", b"|", b"b'", b'b"')  # the last two begin each of the lines int
 _WIDE_CUTS = ("\u2026".encode(), b"\xe2\x94", b"\xe2\x95")
 _NARROW = bytes(byte for byte in range(256) if byte not in b"".join(_WIDE_CUTS))
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
+_LONGEST_COLOUR = 24  # bytes
 _COUNTED = re.compile(rb"(?:\[[0-9]+)? chars\]")  # how `unittest` cuts; a stream may have lost the beginning
 _EDGES = bytes(byte for byte in range(256) if byte > 127 or not (chr(byte).isalnum() or byte in b"_-+/=~"))
 
@@ -337,7 +338,7 @@ class Matcher:
         found = [*self._cut_off(raw)]
         for view in views:
             found += [(view.at(start), view.at(end - 1) + 1) for start, end in self._hits(view)]
-        return join(found)
+        return join([(_past_colour(raw, start), end) for start, end in found])
 
     def _hits(self, view: _View) -> Iterator[tuple[int, int]]:
         data = view.data
@@ -440,6 +441,14 @@ def join(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             joined.append((start, end))
     return joined
+
+
+def _past_colour(raw: bytes, start: int) -> int:
+    """Return where a hit begins, which may have taken the end of a colour for its own: the ``m`` of ``ESC [0m``."""
+    for colour in _COLOUR.finditer(raw, max(start - _LONGEST_COLOUR, 0), start + _LONGEST_COLOUR):
+        if colour.start() < start < colour.end():
+            return colour.end()
+    return start
 
 
 def _places(data: bytes, prefix: bytes) -> Iterator[int]:
