@@ -83,3 +83,4 @@ def stop_all() -> None:
         if state.config() and state.progress().is_running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(state.progress().keeper[0], signal.SIGKILL)
+            until(lambda state=state: not state.progress().is_running)  # a kill is heard a moment later
